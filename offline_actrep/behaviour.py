@@ -1,0 +1,262 @@
+"""The policies that write logs, with the exact probability of every draw, and `collect`.
+
+A log whose imitation is already optimal says nothing about offline learning, so the mixtures here
+are of poor policies that disagree, under much uniform noise. What a policy keeps in mind during an
+episode (its way-point, the part of a mixture) is not in the log: the propensity is the probability
+given all of it, which is the one that importance weighting needs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from offline_actrep.core.actions import ActionSet
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import AbstractBehaviour
+from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.rollout import Transitions, play
+
+
+@final
+class Uniform(AbstractBehaviour):
+    """Every action with the same probability."""
+
+    def __init__(self, action_set: ActionSet) -> None:
+        self.action_set = action_set
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        del worlds, generator
+
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        actions = generator.integers(len(self.action_set), size=len(observations))
+        return actions, self.probability(observations, actions)
+
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        del observations
+        return np.full(len(actions), 1 / len(self.action_set))
+
+
+@final
+class WayPoints(AbstractBehaviour):
+    """Heads for one way-point after another with actions whose motion is aligned with the way.
+
+    Works in any world whose first two observations are a position and whose action features are
+    motions `[A, 2]`. A way-point counts as reached within `reach`.
+
+    Args:
+        action_set: with motions as features.
+        route: way-points `[K, 2]` in order, the last one for good; None for points drawn uniformly
+            from the square, a new one when one is reached and, against getting stuck, with
+            probability `restless` each step.
+        best: draws uniformly among this many best-aligned actions.
+    """
+
+    def __init__(
+        self,
+        action_set: ActionSet,
+        route: Sequence[tuple[float, float]] | None,
+        *,
+        best: int,
+        reach: float = 0.06,
+        restless: float = 0.07,
+    ) -> None:
+        if action_set.features is None or action_set.features.shape[1] != 2:
+            raise ValueError("way-points need an action set whose features are motions [A, 2]")
+        self.action_set = action_set
+        self.motions = action_set.features
+        self.route = None if route is None else np.asarray(route, np.float64)
+        self.best, self.reach, self.restless = best, reach, restless
+        self.target = np.zeros((0, 2))
+        self.leg = np.zeros(0, np.int64)
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        if len(self.target) != len(worlds):
+            self.target = np.zeros((len(worlds), 2))
+            self.leg = np.zeros(len(worlds), np.int64)
+        drawn = generator.random((len(worlds), 2))
+        self.leg[worlds] = 0
+        self.target[worlds] = drawn[worlds] if self.route is None else self.route[0]
+
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        position = observations[:, :2].astype(np.float64)
+        reached = np.linalg.norm(self.target - position, axis=1) < self.reach
+        if self.route is None:
+            bored = generator.random(len(position)) < self.restless
+            fresh = generator.random((len(position), 2))
+            self.target = np.where((reached | bored)[:, None], fresh, self.target)
+        else:
+            self.leg = np.minimum(self.leg + reached, len(self.route) - 1)
+            self.target = self.route[self.leg]
+        candidates = self._aligned(position)
+        pick = generator.integers(self.best, size=len(position))
+        actions = candidates[np.arange(len(position)), pick]
+        return actions, np.full(len(position), 1 / self.best)
+
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        aligned = self._aligned(observations[:, :2].astype(np.float64))
+        return (aligned == actions[:, None]).any(axis=1) / self.best
+
+    def _aligned(self, position: Float64[np.ndarray, "B 2"]) -> Int64[np.ndarray, "B best"]:
+        way = (self.target - position).astype(np.float32)
+        way /= np.linalg.norm(way, axis=1, keepdims=True) + 1e-6
+        gain = way @ self.motions.T
+        if self.best == 1:
+            return gain.argmax(axis=1)[:, None]
+        return np.argpartition(-gain, self.best, axis=1)[:, : self.best]
+
+
+@final
+class EpisodeMixture(AbstractBehaviour):
+    """One of several policies for a whole episode, drawn with the given weights."""
+
+    def __init__(self, parts: Sequence[AbstractBehaviour], weights: Sequence[float]) -> None:
+        if len(parts) != len(weights) or not np.isclose(sum(weights), 1.0):
+            raise ValueError(f"{len(parts)} parts need as many weights summing to 1: {weights}")
+        self.action_set = parts[0].action_set
+        self.parts, self.weights = tuple(parts), np.asarray(weights, np.float64)
+        self.part = np.zeros(0, np.int64)
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        if len(self.part) != len(worlds):
+            self.part = np.zeros(len(worlds), np.int64)
+        drawn = generator.choice(len(self.parts), size=len(worlds), p=self.weights)
+        self.part = np.where(worlds, drawn, self.part)
+        for part in self.parts:
+            part.begin(worlds, generator)
+
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        drawn = [part.draw(observations, generator) for part in self.parts]
+        actions = np.choose(self.part, [actions for actions, _ in drawn])
+        return actions, np.choose(self.part, [p for _, p in drawn])
+
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        return np.choose(self.part, [p.probability(observations, actions) for p in self.parts])
+
+
+@final
+class Noisy(AbstractBehaviour):
+    """A policy whose choice is replaced by a uniform one with probability `share`."""
+
+    def __init__(self, inner: AbstractBehaviour, share: float) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share of noise lies in [0, 1], got {share}")
+        self.action_set = inner.action_set
+        self.inner, self.share = inner, share
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        self.inner.begin(worlds, generator)
+
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        meant, _ = self.inner.draw(observations, generator)
+        noise = generator.integers(len(self.action_set), size=len(meant))
+        actions = np.where(generator.random(len(meant)) < self.share, noise, meant)
+        return actions, self.probability(observations, actions)
+
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        uniform = self.share / len(self.action_set)
+        return uniform + (1 - self.share) * self.inner.probability(observations, actions)
+
+
+MAZE_ROUTE = ((0.65, 0.15), (0.725, 0.875), (0.52, 0.90), (0.40, 0.85), (0.275, 0.475))
+"""Right, up through the bonus, over the wall, left and down into the goal."""
+
+
+def maze_mixture(action_set: ActionSet) -> AbstractBehaviour:
+    """70 % of episodes wander between random points, 30 % follow the route poorly; half noise."""
+    wanderer = WayPoints(action_set, None, best=1)
+    follower = WayPoints(action_set, MAZE_ROUTE, best=1024)
+    return Noisy(EpisodeMixture((wanderer, follower), (0.7, 0.3)), 0.5)
+
+
+def maze_expert(action_set: ActionSet) -> AbstractBehaviour:
+    """Follows the route with the best-aligned action and no noise: the best policy known."""
+    return WayPoints(action_set, MAZE_ROUTE, best=1)
+
+
+BEHAVIOURS: dict[str, Callable[[ActionSet], AbstractBehaviour]] = {
+    "uniform": Uniform,
+    "maze_mixture": maze_mixture,
+    "maze_expert": maze_expert,
+}
+
+
+def make_behaviour(name: str, action_set: ActionSet) -> AbstractBehaviour:
+    """The named behaviour.
+
+    Raises:
+        ValueError: an unknown name; the message lists those there are.
+    """
+    if name not in BEHAVIOURS:
+        raise ValueError(f"unknown behaviour {name!r}; there are {', '.join(sorted(BEHAVIOURS))}")
+    return BEHAVIOURS[name](action_set)
+
+
+def collect(
+    behaviour: AbstractBehaviour, world: AbstractSimulator, *, rows: int, seed: int
+) -> Log:
+    """A log of at least `rows` rows, whole episodes only, propensities included.
+
+    Every world contributes the same number of episodes, so that the cut favours neither short nor
+    long ones.
+
+    Raises:
+        ValueError: fewer than one row asked for.
+    """
+    if rows < 1:
+        raise ValueError(f"at least one row is needed, got {rows}")
+    played: list[Transitions] = []
+    begun: list[Int64[np.ndarray, " B"]] = []
+    finished = np.zeros(world.num_envs, np.int64)
+    rows_of_round = np.zeros(rows + 1, np.int64)
+    for transitions in play(behaviour, world, seed=seed):
+        played.append(transitions)
+        begun.append(finished)
+        np.add.at(rows_of_round, np.minimum(finished, rows), 1)
+        finished = finished + (transitions.terminated | transitions.truncated)
+        rounds = int(finished.min())
+        if rows_of_round[:rounds].sum() >= rows:
+            return _log(played, np.stack(begun) < rounds, world)
+    raise AssertionError("play never ends")
+
+
+def _log(
+    played: Sequence[Transitions], kept: Bool[np.ndarray, "T B"], world: AbstractSimulator
+) -> Log:
+    def column(name: str) -> np.ndarray:
+        steps = np.stack([getattr(row, name) for row in played])
+        return np.concatenate([steps[kept[:, b], b] for b in range(world.num_envs)])
+
+    terminated, truncated = column("terminated"), column("truncated")
+    offsets = np.concatenate([[0], np.flatnonzero(terminated | truncated) + 1]).astype(np.int64)
+    return Log(
+        action_set=world.action_set,
+        observations=column("observations"),
+        actions=column("actions"),
+        rewards=column("rewards").astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        next_observations=column("next_observations"),
+        has_next=np.ones(len(terminated), bool),
+        episode_offsets=offsets,
+        episode_ids=np.arange(len(offsets) - 1),
+        action_probabilities=column("probabilities"),
+        observation_names=world.observation_names,
+    )

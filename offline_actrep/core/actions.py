@@ -1,0 +1,176 @@
+"""Actions as the log names them, and their dense indices 0..A-1.
+
+A log's action ids may have holes or be strings. Everything inside the package speaks of dense
+indices; ids appear only at the borders. `AllowedActions` says which actions each row could choose.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class ActionSet:
+    """The catalogue of actions.
+
+    Attributes:
+        ids: `[A]` the ids as logged, int64 or `str`, each once; position = dense index.
+        names: a name an action for people to read, or empty.
+        features: `[A, F]` external features (movement vectors, one-hot types, prices), or None.
+        feature_names: a name a feature column, or empty.
+
+    Raises:
+        ValueError: no ids, an id twice, or names/features of another length.
+    """
+
+    ids: np.ndarray
+    names: tuple[str, ...] = ()
+    features: Float32[np.ndarray, "A F"] | None = None
+    feature_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        ids = _as_ids(self.ids)
+        object.__setattr__(self, "ids", ids)
+        if not len(ids):
+            raise ValueError("an action set needs at least one action id; there is none")
+        order = np.argsort(ids, kind="stable")
+        ranked = ids[order]
+        twice = ranked[1:][ranked[1:] == ranked[:-1]]
+        if len(twice):
+            raise ValueError(f"action id {_show(twice[0])} stands more than once in the action set")
+        if self.names and len(self.names) != len(ids):
+            raise ValueError(f"{len(ids)} action ids need {len(ids)} names, got {len(self.names)}")
+        if self.features is not None and len(self.features) != len(ids):
+            raise ValueError(
+                f"features need one row an action: expected {len(ids)}, got {len(self.features)}"
+            )
+        if self.features is not None:
+            self.features.setflags(write=False)
+        ids.setflags(write=False)
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_ranked", ranked)
+
+    @staticmethod
+    def of(ids: Sequence[int] | Sequence[str] | np.ndarray) -> "ActionSet":
+        """The distinct ids of a column, in ascending order."""
+        return ActionSet(np.unique(_as_ids(ids)))
+
+    @staticmethod
+    def dense(n_actions: int) -> "ActionSet":
+        """Ids 0..n_actions-1, each its own index."""
+        return ActionSet(np.arange(n_actions, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def encode(self, ids: Sequence[int] | Sequence[str] | np.ndarray) -> Int64[np.ndarray, " N"]:
+        """Ids as logged -> dense indices.
+
+        Raises:
+            ValueError: an id that is not in the set; the message names it and its row.
+        """
+        index, known = self.find(ids)
+        if not known.all():
+            row = int(np.flatnonzero(~known)[0])
+            raise ValueError(
+                f"action {_show(np.asarray(ids)[row])} in row {row} is not one of the {len(self)} "
+                f"actions {_show(self._ranked[0])}..{_show(self._ranked[-1])}"  # type: ignore[attr-defined]
+            )
+        return index
+
+    def find(
+        self, ids: Sequence[int] | Sequence[str] | np.ndarray
+    ) -> tuple[Int64[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
+        """Dense indices, and which ids are known (index 0 stands where one is not)."""
+        wanted = _as_ids(ids)
+        if wanted.dtype.kind != self.ids.dtype.kind and len(wanted):
+            return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+        ranked: np.ndarray = self._ranked  # type: ignore[attr-defined]
+        order: np.ndarray = self._order  # type: ignore[attr-defined]
+        place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
+        known = ranked[place] == wanted
+        return np.where(known, order[place], 0).astype(np.int64), known
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Dense indices `[N]` -> ids as logged `[N]`."""
+        return self.ids[indices]
+
+    def same_as(self, other: "ActionSet") -> bool:
+        """Whether both list the same ids in the same order."""
+        return self.ids.dtype.kind == other.ids.dtype.kind and np.array_equal(self.ids, other.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class AllowedActions:
+    """Which actions each row could choose, as compressed rows.
+
+    Row n may choose the dense indices `indices[offsets[n]:offsets[n + 1]]`.
+
+    Raises:
+        ValueError: offsets that do not start at 0, fall, or do not end at `len(indices)`.
+    """
+
+    offsets: Int64[np.ndarray, " N_plus_1"]
+    indices: Int64[np.ndarray, " M"]
+
+    def __post_init__(self) -> None:
+        offsets = self.offsets
+        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(self.indices):
+            raise ValueError(
+                f"offsets must run from 0 to {len(self.indices)}, the number of indices"
+            )
+        if (np.diff(offsets) < 0).any():
+            raise ValueError(f"offsets fall at row {int(np.flatnonzero(np.diff(offsets) < 0)[0])}")
+
+    @staticmethod
+    def of_mask(mask: Bool[np.ndarray, "N A"]) -> "AllowedActions":
+        """From a dense mask."""
+        counts = mask.sum(axis=1)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return AllowedActions(offsets, np.nonzero(mask)[1].astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, n: int) -> Int64[np.ndarray, " M"]:
+        """The dense indices that row n may choose."""
+        return self.indices[self.offsets[n] : self.offsets[n + 1]]
+
+    def mask(self, n_actions: int) -> Bool[np.ndarray, "N A"]:
+        """As a dense mask."""
+        dense = np.zeros((len(self), n_actions), bool)
+        dense[np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.indices] = True
+        return dense
+
+    def take(self, rows: Int64[np.ndarray, " M"]) -> "AllowedActions":
+        """The named rows, in the order named."""
+        counts = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+        return AllowedActions(offsets, self.indices[np.repeat(self.offsets[rows], counts) + within])
+
+    def holds(self, actions: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+        """Whether each row allows the action named for it."""
+        row = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        held = np.zeros(len(self), bool)
+        held[row[self.indices == actions[row]]] = True
+        return held
+
+
+def _as_ids(ids: Sequence[int] | Sequence[str] | np.ndarray) -> np.ndarray:
+    column = np.asarray(ids)
+    if column.dtype.kind in "iu":
+        return column.astype(np.int64)
+    if column.dtype.kind in "UT":
+        return column.astype(np.str_)
+    if column.dtype == object and all(isinstance(entry, str) for entry in column):
+        return column.astype(np.str_)
+    if not len(column):
+        return column.astype(np.int64)
+    raise ValueError(f"action ids are integers or strings, got {column.dtype}")
+
+
+def _show(entry: object) -> str:
+    return repr(entry.item() if isinstance(entry, np.generic) else entry)

@@ -1,0 +1,62 @@
+"""What acts: observations in, actions out. A policy does not know how it is judged."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from offline_actrep.core.actions import ActionSet, AllowedActions
+
+
+class AbstractPolicy(ABC):
+    """A deterministic choice for every observation.
+
+    Attributes:
+        action_set: the catalogue that it chooses from.
+    """
+
+    action_set: ActionSet
+
+    @abstractmethod
+    def choose(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Int64[np.ndarray, " B"]:
+        """Dense indices of the chosen actions."""
+
+    @final
+    def act(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
+        """Ids as logged `[B]` of the chosen actions, for observations `[B, S]`."""
+        rows = np.ascontiguousarray(observations, np.float32)
+        if rows.ndim != 2:
+            raise ValueError(f"observations must be [B, S], got shape {rows.shape}")
+        return self.action_set.decode(self.choose(rows, allowed))
+
+
+class AbstractBehaviour(ABC):
+    """What writes a log: draws actions and says with what probability it drew them.
+
+    It may keep something in mind for the length of an episode (a way-point), one entry a world;
+    the propensity it reports is the probability given all that it used.
+
+    Attributes:
+        action_set: the catalogue that it draws from.
+    """
+
+    action_set: ActionSet
+
+    @abstractmethod
+    def begin(self, worlds: np.ndarray, generator: np.random.Generator) -> None:
+        """A new episode begins in the worlds of the mask `[B]`: forget and draw anew."""
+
+    @abstractmethod
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        """Dense actions, and the probability with which each was drawn."""
+
+    @abstractmethod
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        """The probability of drawing the given actions now, in what it has in mind."""

@@ -1,0 +1,67 @@
+"""A state-conditional point for every action: two verbs, `embed` and `decode`."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from offline_actrep.core.actions import ActionSet, AllowedActions
+
+
+class AbstractRepresentation(ABC):
+    """Finished when it exists; points lie in [-1, 1]^E.
+
+    Attributes:
+        action_set: the catalogue it gives points to.
+        dim: E, the number of coordinates of a point.
+        observation_size: S, the length of the observations it takes.
+    """
+
+    action_set: ActionSet
+    dim: int
+    observation_size: int
+
+    @abstractmethod
+    def embed(
+        self, observations: Float[Tensor, "B S"], actions: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B E"]:
+        """The point of each dense action index in the state beside it."""
+
+    @abstractmethod
+    def table(self, observations: Float[Tensor, "B S"]) -> Float[Tensor, "B A E"]:
+        """The points of all actions in each state."""
+
+    @abstractmethod
+    def nearest(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
+        """The dense index of the action nearest to each point, and its l1 distance in the cube.
+
+        The lowest index wins a tie.
+
+        Raises:
+            ValueError: a row whose allowed set is empty.
+        """
+
+    @final
+    def decode(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        allowed: AllowedActions | None = None,
+    ) -> Int64[Tensor, " B"]:
+        """The dense index of the action nearest to each point (`nearest` without the distance)."""
+        return self.nearest(observations, points, allowed)[0]
+
+    @abstractmethod
+    def config(self) -> dict[str, object]:
+        """What JSON must hold to make it again, its method's name under `method`."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What safetensors must hold to make it again."""

@@ -1,0 +1,101 @@
+"""A batch of worlds stepped at once; gymnasium's vector contract on top of two primitives."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, final
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from offline_actrep.core.actions import ActionSet, AllowedActions
+
+
+class AbstractSimulator(gym.vector.VectorEnv):
+    """B worlds of one kind.
+
+    A world gives `restart` and `advance`; `reset` and `step` are gymnasium's, with next-step
+    autoreset (gymnasium 1.0: the step after an end ignores its action and returns a fresh start).
+    Observations are copies: what was returned never changes.
+
+    Attributes:
+        action_set: the catalogue, with external features where the world has them.
+        observation_names: a name a column of the observation.
+        horizon: most decisions of an episode.
+        random_return: mean undiscounted return of uniformly random actions.
+        best_return: mean undiscounted return of the best policy known.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+
+    action_set: ActionSet
+    observation_names: tuple[str, ...]
+    horizon: int
+    random_return: float
+    best_return: float
+    generator: np.random.Generator
+    _ended: Bool[np.ndarray, " B"]
+
+    @final
+    def _open(self, n_worlds: int, observation_space: gym.spaces.Box, seed: int) -> None:
+        """Sets what gymnasium asks of a vector environment; every world calls it once."""
+        if n_worlds < 1:
+            raise ValueError(f"a simulator needs at least one world, got {n_worlds}")
+        self.num_envs = n_worlds
+        self.single_observation_space = observation_space
+        self.single_action_space = gym.spaces.Discrete(len(self.action_set))
+        self.observation_space = batch_space(observation_space, n_worlds)
+        self.action_space = batch_space(self.single_action_space, n_worlds)
+        self.generator = np.random.default_rng(seed)
+        self._ended = np.zeros(n_worlds, bool)
+
+    @abstractmethod
+    def restart(self, worlds: Bool[np.ndarray, " B"]) -> Float32[np.ndarray, "B S"]:
+        """Begins a new episode in the worlds named; the observations of all."""
+
+    @abstractmethod
+    def advance(
+        self, actions: Int64[np.ndarray, " B"]
+    ) -> tuple[
+        Float32[np.ndarray, "B S"],
+        Float64[np.ndarray, " B"],
+        Bool[np.ndarray, " B"],
+        Bool[np.ndarray, " B"],
+    ]:
+        """One decision in every world: observations, rewards, terminated, truncated."""
+
+    @abstractmethod
+    def allowed(self) -> AllowedActions | None:
+        """What each world may choose now, or None for all actions."""
+
+    @final
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """gymnasium's reset of all worlds; a seed replaces the generator."""
+        del options
+        if seed is not None:
+            self.generator = np.random.default_rng(seed)
+        self._ended = np.zeros(self.num_envs, bool)
+        return self.restart(np.ones(self.num_envs, bool)), {}
+
+    @final
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """gymnasium's step; worlds that ended in the last step begin anew and pay nothing."""
+        chosen = np.asarray(actions, np.int64)
+        wrong = (chosen < 0) | (chosen >= len(self.action_set))
+        if chosen.shape != (self.num_envs,) or wrong.any():
+            raise ValueError(
+                f"actions must be {self.num_envs} dense indices 0..{len(self.action_set) - 1}, "
+                f"got {chosen[wrong][:3].tolist() if wrong.any() else chosen.shape}"
+            )
+        fresh = self._ended
+        observations, rewards, terminated, truncated = self.advance(chosen)
+        if fresh.any():
+            observations = self.restart(fresh)
+            rewards = np.where(fresh, 0.0, rewards)
+            terminated, truncated = terminated & ~fresh, truncated & ~fresh
+        self._ended = terminated | truncated
+        return observations, rewards, terminated, truncated, {}

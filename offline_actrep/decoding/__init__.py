@@ -1,0 +1,1 @@
+"""The search for the nearest action when every state has its own points."""

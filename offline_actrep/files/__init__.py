@@ -1,0 +1,1 @@
+"""The border with the disk."""

@@ -1,0 +1,1 @@
+"""Torch parts that belong to no one method."""

@@ -1,0 +1,61 @@
+"""Multilayer perceptrons, and the encoder of an action in a state with its first layer split."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU between them and none at the end."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@final
+class ActionStateEncoder(nn.Module):
+    """phi(a; s): an MLP of a state's features beside a learnt embedding of the action.
+
+    The first layer is W_s f(s) + (W_a u_a + b): the second part does not depend on the state, so
+    the points of all actions in B states cost one table `[A, H]` and B vectors `[H]`, never B
+    copies of the input.
+
+    Args:
+        n_actions: A.
+        n_features: length of the state's features.
+        dim: E.
+        embedding: length of u_a.
+        hidden: widths of the hidden layers; at least one.
+    """
+
+    def __init__(
+        self, n_actions: int, n_features: int, dim: int, embedding: int, hidden: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.actions = nn.Embedding(n_actions, embedding)
+        nn.init.normal_(self.actions.weight, std=0.05)
+        self.from_action = nn.Linear(embedding, hidden[0])
+        self.from_state = nn.Linear(n_features, hidden[0], bias=False)
+        self.rest = mlp([*hidden, dim])
+
+    def forward(
+        self, features: Float[Tensor, "B F"], actions: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B E"]:
+        """One action a state."""
+        first = self.from_state(features) + self.from_action(self.actions(actions))
+        return self.rest(torch.relu(first))
+
+    def per_action(self) -> Float[Tensor, "A H"]:
+        """The first layer's share of every action."""
+        return self.from_action(self.actions.weight)
+
+    def all_actions(
+        self, features: Float[Tensor, "B F"], per_action: Float[Tensor, "A H"]
+    ) -> Float[Tensor, "B A E"]:
+        """Every action in every state."""
+        first = self.from_state(features)[:, None] + per_action
+        return self.rest(first.relu_())

@@ -1,0 +1,1 @@
+"""Offline learners: d3rlpy on points and on ids."""

@@ -1,0 +1,682 @@
+"""Arrays in, figures out: what a report draws.
+
+Every function makes a new `Figure` and touches nothing else: no pyplot, no change of settings.
+A method's colour is its place in the mapping it comes in, so a caller who keeps one order gives
+a method one colour on every page. Names are drawn as they are written: a dollar sign does not
+start a formula.
+"""
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Real
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import (
+    EngFormatter,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
+
+from offline_actrep.core.estimate import Estimate
+
+# Okabe and Ito's colours, told apart by readers of every kind of colour vision; their yellow is
+# left out, which is too pale for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+INK = "#222222"
+GREY = "#767676"
+PALE = "#DDDDDD"
+WIDTH = 7.2  # inches: a column of text, on screen and on paper
+DPI = 144
+
+Number = float | int
+"""Written out because the shape checks take `float` at its word."""
+
+Box = tuple[Number, Number, Number, Number]
+"""A rectangle of the unit square: x_low, x_high, y_low, y_high."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One training run at K moments; NaN stands where a moment was not measured.
+
+    What is not finite is not drawn, and the line joins its neighbours.
+
+    Attributes:
+        steps: gradient steps done.
+        returns: mean undiscounted return in the true world, in units of reward.
+        start_q: the critic's value at the start state, in units of discounted reward.
+        near_share: share 0..1 of the actor's points that lie near the point of a real action.
+    """
+
+    steps: Int[np.ndarray, " K"]
+    returns: Float[np.ndarray, " K"] | None = None
+    start_q: Float[np.ndarray, " K"] | None = None
+    near_share: Float[np.ndarray, " K"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PointPanel:
+    """The points of all actions in one state, in one colouring.
+
+    Attributes:
+        title: which state.
+        points: in the plane; see `project` for more than two coordinates.
+        colour: a number an action (viridis and a colour bar) or red, green, blue in 0..1.
+        colour_label: what the colour says, with its unit.
+        chosen: the policy's own point, before decoding, or None.
+        logged: the actions the log holds in this state, or None.
+    """
+
+    title: str
+    points: Float[np.ndarray, "A 2"]
+    colour: Float[np.ndarray, " A"] | Float[np.ndarray, "A 3"]
+    colour_label: str
+    chosen: Float[np.ndarray, "2"] | None = None
+    logged: Bool[np.ndarray, " A"] | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A unit square to walk in.
+
+    Attributes:
+        walls: what cannot be entered.
+        regions: label, rectangle and colour of each place worth naming.
+        start: x and y where an episode begins.
+    """
+
+    walls: Sequence[Box]
+    regions: Sequence[tuple[str, Box, str]]
+    start: tuple[Number, Number]
+
+
+def method_colours(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each name by its place; after the last colour the first comes again."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
+
+
+_CURVE_PANELS = (
+    ("returns", "true return\n(reward)"),
+    ("start_q", "Q at the start state\n(discounted reward)"),
+    ("near_share", "chosen points near\na real point (%)"),
+)
+
+
+def learning_curves(
+    curves: Mapping[str, Curve | Sequence[Curve]], *, references: Mapping[str, Number]
+) -> Figure:
+    """True return, value at the start and share of near points, over gradient steps.
+
+    Several runs of a method are thin lines under a bold mean, taken at the steps that all of
+    them have. A panel that no run has data for is left out. A diverging Q turns its axis
+    logarithmic.
+
+    Args:
+        references: returns to compare with, drawn as labelled dashed lines in the first panel.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    runs = {name: [c] if isinstance(c, Curve) else list(c) for name, c in curves.items()}
+    series = {field: _measured(runs, field) for field, _ in _CURVE_PANELS}
+    shown = [(field, label) for field, label in _CURVE_PANELS if any(series[field].values())]
+    if not shown:
+        raise ValueError("no curve holds a return, a start value or a share of near points")
+    figure = _figure(WIDTH, 0.9 + 2.3 * len(shown))
+    axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+    for ax, (field, label) in zip(axes, shown, strict=True):
+        _clean(ax)
+        ax.set_ylabel(label)
+        _draw_runs(ax, series[field])
+        if field == "returns":
+            _draw_references(ax, references)
+        elif field == "start_q":
+            _tame(ax, series[field])
+        else:
+            ax.set_ylim(-0.04, 1.04)
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
+    axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[-1].set_xlabel("gradient steps")
+    _legend(figure, [Line2D([], [], **_line(i), label=name) for i, name in enumerate(runs)])
+    return figure
+
+
+_Series = dict[str, list[tuple[np.ndarray, np.ndarray]]]
+
+
+def _measured(runs: Mapping[str, Sequence[Curve]], field: str) -> _Series:
+    """Per method the steps and values of the runs that measured the field at least once."""
+    found: _Series = {}
+    for name, curves in runs.items():
+        pairs = [(curve.steps, getattr(curve, field)) for curve in curves]
+        known = [(s[np.isfinite(v)], v[np.isfinite(v)]) for s, v in pairs if v is not None]
+        found[name] = [(steps, values) for steps, values in known if len(steps)]
+    return found
+
+
+def _line(place: int) -> dict[str, Any]:
+    """Colour by place; beyond the palette's length the dashes change too."""
+    dashes = DASHES[place // len(PALETTE) % len(DASHES)]
+    return {"color": PALETTE[place % len(PALETTE)], "linestyle": dashes, "linewidth": 2.2}
+
+
+def _draw_runs(ax: Axes, series: _Series) -> None:
+    for place, runs in enumerate(series.values()):
+        style = _line(place)
+        if len(runs) > 1:
+            for steps, values in runs:
+                ax.plot(steps, values, **{**style, "linewidth": 0.9}, alpha=0.45)
+        for steps, values in _mean(runs):
+            few = "o" if len(steps) <= 30 else ""
+            ax.plot(steps, values, **style, marker=few, markersize=3.5)
+
+
+def _mean(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The mean run, at the steps that all runs have: one pair, or none."""
+    if not runs:
+        return []
+    common = runs[0][0]
+    for steps, _ in runs[1:]:
+        common = np.intersect1d(common, steps)
+    if not len(common):
+        return []
+    return [(common, np.mean([v[np.isin(s, common)] for s, v in runs], axis=0))]
+
+
+def _tame(ax: Axes, series: _Series) -> None:
+    """A logarithmic axis, linear about zero, where a diverging run would flatten the others."""
+    sizes = np.abs(np.concatenate([values for runs in series.values() for _, values in runs]))
+    usual = float(np.median(sizes))
+    if usual > 0 and sizes.max() > 1000 * usual:
+        ax.set_yscale("symlog", linthresh=usual)
+
+
+def _draw_references(ax: Axes, references: Mapping[str, Number]) -> None:
+    """Dashed lines, their names beside the axes, pushed apart where they would touch."""
+    for value in references.values():
+        ax.axhline(value, color=GREY, linestyle="--", linewidth=1, zorder=1)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high)
+    ranked = sorted(references, key=references.__getitem__)
+    texts = [_wrap(f"{name} {references[name]:.4g}", 18) for name in ranked]
+    lines = max((text.count("\n") + 1 for text in texts), default=1)
+    exact = [(references[name] - low) / (high - low) for name in ranked]
+    for text, height in zip(texts, _spread(exact, gap=0.085 * lines), strict=True):
+        ax.text(1.015, height, text, transform=ax.transAxes, va="center", fontsize=9)
+
+
+def _spread(places: Sequence[float], *, gap: float) -> list[float]:
+    """Ascending places in 0..1, moved no more than needed to be `gap` apart."""
+    moved = list(places)
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + gap)
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], moved[i + 1] - gap if i + 1 < len(moved) else 1.0)
+    return moved
+
+
+def project(points: Float[np.ndarray, "N E"]) -> Float64[np.ndarray, "N 2"]:
+    """Points in the plane, to be looked at.
+
+    Two coordinates stay as they are and one gets a zero beside it. More are centred, turned to
+    their two directions of greatest variance (PCA) and, where they would leave the square
+    [-1, 1]^2, divided by one number. What is to be shown in one picture must be projected in
+    one call, the policy's choice too.
+    """
+    n, e = points.shape
+    exact = points.astype(np.float64)
+    if e <= 2:
+        return np.hstack([exact, np.zeros((n, 2 - e))])
+    centred = exact - exact.mean(axis=0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    largest = np.abs(directions).argmax(axis=1)
+    directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
+    plane = centred @ directions.T
+    plane = np.hstack([plane, np.zeros((n, 2 - plane.shape[1]))])
+    return plane / max(1.0, float(np.abs(plane).max()))
+
+
+def effect_colours(effects: Float[np.ndarray, "A 2"]) -> Float64[np.ndarray, "A 3"]:
+    """Hue = direction (red is to the right, then anticlockwise), vividness = length.
+
+    The longest effect has the full colour; no effect is grey.
+    """
+    lengths = np.linalg.norm(effects.astype(np.float64), axis=1)
+    share = lengths / max(float(lengths.max(initial=0.0)), np.finfo(np.float64).tiny)
+    hue = np.arctan2(effects[:, 1], effects[:, 0]) / (2 * np.pi) % 1.0
+    return hsv_to_rgb(np.stack([hue, share, 0.6 + 0.4 * share], axis=1))
+
+
+def point_map(panels: Sequence[PointPanel], *, columns: int = 2) -> Figure:
+    """Where the actions lie in [-1, 1]^2: a row of panels a state, a column a colouring.
+
+    A star is the policy's point, a ring an action that the log holds in the state. A wheel
+    beside the first panel of a column explains colours that mean directions.
+
+    Args:
+        panels: row by row, `columns` a row; the last row may be short.
+
+    Raises:
+        ValueError: there are no panels.
+    """
+    if not panels:
+        raise ValueError("a map of points needs at least one panel, got none")
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(max(4.8, 3.6 * columns), 0.8 + 2.8 * rows, layout="compressed")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, panel in enumerate(panels):
+        ax = grid.flat[place]
+        _draw_points(ax, panel, wheel=place < columns)
+        if place % columns == 0:
+            ax.set_ylabel("coordinate 2 of the point")
+        if place + columns >= len(panels):
+            ax.set_xlabel("coordinate 1 of the point")
+            ax.tick_params(labelbottom=True)
+    for ax in grid.flat[len(panels) :]:
+        ax.remove()
+    _legend(figure, _point_keys(panels))
+    return figure
+
+
+def _draw_points(ax: Axes, panel: PointPanel, *, wheel: bool) -> None:
+    ax.set_title(_wrap(panel.title, 36), fontsize=10.5)
+    ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.add_patch(Rectangle((-1, -1), 2, 2, fill=False, edgecolor=GREY, linewidth=1, zorder=1))
+    x, y = panel.points.T
+    if panel.colour.ndim == 1:
+        drawn = ax.scatter(x, y, s=7, c=panel.colour, cmap="viridis", linewidths=0)
+        bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.9)
+        bar.set_label(_plain(panel.colour_label))
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    else:
+        ax.scatter(x, y, s=7, c=panel.colour, linewidths=0)
+        if wheel:
+            _draw_wheel(ax, panel.colour_label)
+    if panel.logged is not None:
+        ring = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.8}
+        ax.scatter(x[panel.logged], y[panel.logged], s=22, **ring, label="logged")
+    if panel.chosen is not None:
+        ax.plot(*panel.chosen, **_STAR, label="chosen")
+
+
+_STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 17,
+    "color": INK,
+    "markeredgecolor": "white",
+    "markeredgewidth": 1.2,
+    "linestyle": "",
+}
+
+
+def _draw_wheel(ax: Axes, label: str) -> None:
+    """What the colours mean: a disc of all effects, beside the axes."""
+    wheel = ax.inset_axes((1.06, 0.66, 0.28, 0.28))
+    side = np.linspace(-1, 1, 81)
+    plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    inside = np.linalg.norm(plane, axis=1) <= 1
+    image = np.ones((len(plane), 3))
+    image[inside] = effect_colours(plane[inside])
+    wheel.imshow(image.reshape(81, 81, 3), origin="lower", extent=(-1, 1, -1, 1))
+    wheel.set_axis_off()
+    ax.text(
+        1.2,
+        0.62,
+        f"{_wrap(label, 14)}\n(centre: none,\nrim: longest)",
+        transform=ax.transAxes,
+        ha="center",
+        va="top",
+        fontsize=9,
+    )
+
+
+def _point_keys(panels: Sequence[PointPanel]) -> list[Artist]:
+    keys: list[Artist] = []
+    if any(panel.chosen is not None for panel in panels):
+        keys.append(Line2D([], [], **{**_STAR, "markersize": 12}, label="the policy's point"))
+    if any(panel.logged is not None for panel in panels):
+        ring = Line2D([], [], marker="o", markerfacecolor="none", color=INK, linestyle="")
+        ring.set_label("action in the log here")
+        keys.append(ring)
+    return [*keys, Patch(fill=False, edgecolor=GREY, label="the square [-1, 1]²")]
+
+
+def trajectories(
+    scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_ 2"]]]
+) -> Figure:
+    """The ways each policy took: a panel a policy, a line an episode, a dot where it ended.
+
+    Raises:
+        ValueError: there are no policies.
+    """
+    if not paths:
+        raise ValueError("trajectories need at least one policy, got none")
+    columns = 2 if len(paths) == 4 else min(3, len(paths))
+    rows = math.ceil(len(paths) / columns)
+    side = min(4.6, WIDTH / columns)
+    figure = _figure(side * columns, 1.0 + (side + 0.1) * rows, layout="compressed")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    colours = method_colours(paths)
+    for place, (name, walks) in enumerate(paths.items()):
+        ax = grid.flat[place]
+        _draw_scene(ax, scene)
+        _draw_walks(ax, walks, colours[name])
+        episodes = f"{len(walks)} episode{'s' * (len(walks) != 1)}"
+        ax.set_title(f"{_wrap(name, 24)}\n{episodes}", fontsize=10.5)
+        if place % columns == 0:
+            ax.set_ylabel("y (sides of the square)")
+        if place + columns >= len(paths):
+            ax.set_xlabel("x (sides of the square)")
+            ax.tick_params(labelbottom=True)
+    for ax in grid.flat[len(paths) :]:
+        ax.remove()
+    _legend(figure, _scene_keys(scene))
+    return figure
+
+
+def _draw_scene(ax: Axes, scene: Scene) -> None:
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    for _, box, colour in scene.regions:
+        ax.add_patch(_rectangle(box, facecolor=colour, alpha=0.45, zorder=0.5))
+    for box in scene.walls:
+        ax.add_patch(_rectangle(box, facecolor="#555555", zorder=1))
+    ax.plot(*scene.start, **_START)
+
+
+_START: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 8,
+    "markerfacecolor": "white",
+    "markeredgecolor": INK,
+    "markeredgewidth": 1.5,
+    "linestyle": "",
+    "zorder": 5,
+}
+
+
+def _rectangle(box: Box, **style: Any) -> Rectangle:
+    x_low, x_high, y_low, y_high = box
+    return Rectangle((x_low, y_low), x_high - x_low, y_high - y_low, linewidth=0, **style)
+
+
+def _draw_walks(ax: Axes, walks: Sequence[np.ndarray], colour: str) -> None:
+    faint = float(np.clip(4 / max(len(walks), 1), 0.25, 0.9))
+    for walk in walks:
+        ax.plot(walk[:, 0], walk[:, 1], color=colour, linewidth=1.2, alpha=faint, zorder=2)
+    ends = np.array([walk[-1] for walk in walks if len(walk)]).reshape(-1, 2)
+    ax.scatter(
+        *ends.T, s=20, color=colour, edgecolors="white", linewidths=0.6, zorder=4, clip_on=False
+    )
+
+
+def _scene_keys(scene: Scene) -> list[Artist]:
+    regions = dict.fromkeys((label, colour) for label, _, colour in scene.regions)
+    return [
+        Line2D([], [], **_START, label="start"),
+        Line2D([], [], marker="o", markersize=5, color=GREY, ls="", label="end of an episode"),
+        *([Patch(facecolor="#555555", label="wall")] if scene.walls else []),
+        *(Patch(facecolor=colour, alpha=0.45, label=label) for label, colour in regions),
+    ]
+
+
+def interval_chart(
+    rows: Sequence[tuple[str, Estimate]], *, label: str, references: Mapping[str, Number]
+) -> Figure:
+    """A dot and its 95 % interval a row, first row on top, the numbers to the right.
+
+    An end of an interval that is not finite is an arrow at the edge; a value that is not finite
+    has no dot.
+
+    Args:
+        label: what is estimated, with its unit.
+        references: values to compare with, each a vertical line of its own dashes.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("a chart of intervals needs at least one row, got none")
+    names = [_wrap(name, 30) for name, _ in rows]
+    lines = sum(1 + name.count("\n") for name in names)
+    figure = _figure(WIDTH, 1.3 + 0.24 * lines + 0.12 * len(rows))
+    ax = figure.subplots()
+    _clean(ax)
+    ax.grid(visible=False, axis="y")
+    low, high = _span(rows, references)
+    ax.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
+    ax.set_xlabel(_plain(label))
+    ax.set_yticks(range(len(rows)), names)
+    ax.tick_params(axis="y", length=0, pad=9)
+    for place, (_, estimate) in enumerate(rows):
+        _draw_interval(ax, place, estimate, low, high)
+    keys: list[Artist] = []
+    for (name, value), dashes in zip(
+        references.items(), DASHES[1:] * len(references), strict=False
+    ):
+        style = {"color": GREY, "linestyle": dashes, "linewidth": 1.3}
+        ax.axvline(value, **style, zorder=1)
+        keys.append(Line2D([], [], **style, label=f"{name} {value:.4g}"))
+    _legend(figure, keys)
+    return figure
+
+
+def _span(
+    rows: Sequence[tuple[str, Estimate]], references: Mapping[str, Number]
+) -> tuple[float, float]:
+    """What the axis must show: all finite ends, values and references, and some air."""
+    ends = [end for _, e in rows for end in (e.low, e.value, e.high)]
+    finite = [v for v in (*ends, *references.values()) if math.isfinite(v)] or [0.0]
+    air = 0.06 * (max(finite) - min(finite)) or 0.5 * abs(finite[0]) or 1.0
+    return min(finite) - air, max(finite) + air
+
+
+def _draw_interval(ax: Axes, place: int, estimate: Estimate, low: float, high: float) -> None:
+    left = estimate.low if math.isfinite(estimate.low) else low
+    right = estimate.high if math.isfinite(estimate.high) else high
+    colour = PALETTE[0]
+    ax.plot([left, right], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+    for end, edge, finite, arrow in (
+        (left, low, math.isfinite(estimate.low), "<"),
+        (right, high, math.isfinite(estimate.high), ">"),
+    ):
+        marker = "|" if finite else arrow
+        ax.plot([end if finite else edge], [place], color=colour, marker=marker, clip_on=False)
+    if math.isfinite(estimate.value):
+        ax.plot([estimate.value], [place], color=colour, marker="o", markersize=7)
+    ax.text(
+        1.03, place, str(estimate), transform=ax.get_yaxis_transform(), va="center", fontsize=9
+    )
+
+
+def histogram(values: Real[np.ndarray, " N"], *, label: str, title: str) -> Figure:
+    """How often each value occurs; whole numbers over a short range get a bar each.
+
+    Values that are not finite are counted in the title and left out.
+
+    Args:
+        label: what the values are, with their unit.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
+        raise ValueError(
+            f"a histogram needs at least one finite value, got {len(values)} others"
+        )
+    figure = _figure(WIDTH, 3.4)
+    ax = figure.subplots()
+    _clean(ax)
+    ax.hist(finite, bins=_bins(finite), color=PALETTE[0], edgecolor="white", linewidth=0.4)
+    lost = len(values) - len(finite)
+    counted = f"n = {len(finite):,}" + (f", {lost:,} not finite left out" if lost else "")
+    ax.set_title(f"{_wrap(title, 60)}\n({counted})", fontsize=10.5)
+    ax.set_xlabel(_plain(label))
+    ax.set_ylabel("values (count)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=_whole(finite), steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    return figure
+
+
+def _whole(finite: np.ndarray) -> bool:
+    return bool((finite == np.round(finite)).all())
+
+
+def _bins(finite: np.ndarray) -> list[float]:
+    low, high = finite.min(), finite.max()
+    if high - low <= 60 and _whole(finite):
+        return np.arange(low - 0.5, high + 1.0).tolist()
+    bars = int(np.clip(np.sqrt(len(finite)), 10, 60))
+    return np.histogram_bin_edges(finite, bins=bars).tolist()
+
+
+def action_frequency(counts: Int[np.ndarray, " A"]) -> Figure:
+    """How often each action was logged, from the commonest down, both axes logarithmic.
+
+    Raises:
+        ValueError: no action was logged.
+    """
+    ranked = np.sort(counts[counts > 0])[::-1]
+    if not len(ranked):
+        raise ValueError(
+            f"none of the {len(counts):,} actions was logged, there is no frequency"
+        )
+    figure = _figure(WIDTH, 3.6)
+    ax = figure.subplots()
+    _clean(ax)
+    few = "o" if len(ranked) <= 60 else ""
+    ax.plot(np.arange(1, len(ranked) + 1), ranked, color=PALETTE[0], marker=few, markersize=4)
+    ax.set(xscale="log", yscale="log", xlim=(0.9, 1.1 * len(counts)))
+    ax.set_ylim(0.8, 1.5 * float(ranked[0]))
+    _count_ticks(ax.xaxis, top=len(counts))
+    _count_ticks(ax.yaxis, top=int(ranked[0]))
+    ax.set_xlabel("rank of the action (1 = commonest)")
+    ax.set_ylabel("rows of the log (count)")
+    ax.set_title(
+        f"{len(ranked):,} of {len(counts):,} actions occur in {int(ranked.sum()):,} rows",
+        fontsize=10.5,
+    )
+    return figure
+
+
+def _count_ticks(axis: Axis, *, top: int) -> None:
+    """Counts written out: powers of ten, and twos and fives where those would be few."""
+    axis.set_major_locator(LogLocator(subs=(1.0,) if top > 300 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def distance_fit(predicted: Float[np.ndarray, " N"], target: Float[np.ndarray, " N"]) -> Figure:
+    """Distances between points against the metric they were fitted to, one entry a pair.
+
+    R² is that of the points as they are, without a line fitted first: 1 on the diagonal, 0 or
+    less where the mean distance would have served as well.
+
+    Args:
+        predicted: ||e_i - e_j||, in the metric's own unit.
+        target: the metric's distance of the same pairs.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    if not len(target):
+        raise ValueError("a fit of distances needs at least one pair, got none")
+    spread = float(((target - target.mean()) ** 2).sum())
+    missed = float(((target - predicted) ** 2).sum())
+    verdict = f"R² = {1 - missed / spread:.3f}" if spread > 0 else "R² undefined: one distance"
+    figure = _figure(5.4, 4.6)
+    ax = figure.subplots()
+    _clean(ax)
+    top = 1.03 * float(max(target.max(), predicted.max())) or 1.0
+    cells = ax.hexbin(
+        target, predicted, gridsize=45, bins="log", mincnt=1, extent=(0, top, 0, top)
+    )
+    ax.plot([0, top], [0, top], color=INK, linestyle="--", linewidth=1.2)
+    ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+    bar = figure.colorbar(cells, ax=ax, shrink=0.9)
+    _count_ticks(bar.ax.yaxis, top=int(cells.get_array().max()))  # type: ignore[union-attr]
+    bar.set_label("pairs (count)")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    ax.set_xlabel("distance of the metric (its own unit)")
+    ax.set_ylabel("distance of the points (same unit)")
+    ax.set_title(f"{verdict}, {len(target):,} pairs", fontsize=10.5)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a PNG, whole or not at all; the same figure gives the same bytes.
+
+    The first save settles the layout for good: laid out again, it would move by a pixel.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi="figure", metadata={"Software": None})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _figure(
+    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
+) -> Figure:
+    """An empty figure, in inches; "compressed" is the constrained layout for square panels."""
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def _clean(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(color=GREY)
+    ax.grid(visible=True, color=PALE, linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def _legend(figure: Figure, keys: Sequence[Artist]) -> None:
+    """Below all panels, in as many columns as fit the width."""
+    if not keys:
+        return
+    for key in keys:
+        key.set_label(_wrap(str(key.get_label()), 28))
+    longest = max(len(line) for key in keys for line in str(key.get_label()).split("\n"))
+    fitting = int(figure.get_figwidth() / (0.55 + 0.085 * longest))
+    figure.legend(
+        handles=keys,
+        loc="outside lower center",
+        ncols=max(1, min(len(keys), fitting)),
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def _wrap(text: str, width: int) -> str:
+    return _plain(textwrap.fill(text, width))
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")

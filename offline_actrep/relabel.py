@@ -1,0 +1,92 @@
+"""A log with a point beside each action id: `relabel(log, representation) -> Relabelled`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from offline_actrep.core.log import Log
+from offline_actrep.core.progress import OnStep
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.files.exchange.d3rlpy import MDPDataset, mdp_dataset
+from offline_actrep.files.exchange.minari import MinariDataset, minari_dataset
+from offline_actrep.files.parquet import write_log
+
+ROWS_AT_ONCE = 8192
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """The same rows, ids kept, with the point of every logged action.
+
+    Attributes:
+        log: the log as it was.
+        representation: what made the points, needed to decode a policy's.
+        points: `[N, E]` in [-1, 1].
+
+    Raises:
+        ValueError: points of another number than the log's rows, or of another length than the
+            representation's.
+    """
+
+    log: Log
+    representation: AbstractRepresentation
+    points: Float32[np.ndarray, "N E"]
+
+    def __post_init__(self) -> None:
+        expected = (len(self.log), self.representation.dim)
+        if self.points.shape != expected:
+            raise ValueError(f"points must be {expected}, got {self.points.shape}")
+
+    def __repr__(self) -> str:
+        return f"Relabelled({self.log!r}, points of {self.representation.dim} coordinates)"
+
+    def to_d3rlpy(self) -> MDPDataset:
+        """Episodes of points with the action space stated; no transition is lost."""
+        return mdp_dataset(self.log, self.points)
+
+    def to_minari(self, dataset_id: str) -> MinariDataset:
+        """A dataset in Minari's local store, e.g. `maze/merlion-v0`; ids go into the infos.
+
+        Raises:
+            ImportError: Minari is not installed (`pip install "offline_actrep[minari]"`).
+        """
+        return minari_dataset(self.log, self.points, dataset_id)
+
+    def write_parquet(self, path: str | Path) -> None:
+        """The canonical log with one more column, `point`."""
+        write_log(self.log, path, points=self.points)
+
+
+def relabel(
+    log: Log, representation: AbstractRepresentation, *, on_step: OnStep | None = None
+) -> Relabelled:
+    """The point of every logged action in its state.
+
+    Raises:
+        ValueError: the representation was made for another catalogue or observation size.
+    """
+    if not representation.action_set.same_as(log.action_set):
+        raise ValueError(
+            f"the representation knows {len(representation.action_set)} actions, the log has "
+            f"{len(log.action_set)}, and they are not the same list; fit it on a log with the "
+            "same action table"
+        )
+    if representation.observation_size != log.observation_size:
+        raise ValueError(
+            f"the representation takes observations of {representation.observation_size} columns, "
+            f"the log has {log.observation_size}"
+        )
+    points = np.empty((len(log), representation.dim), np.float32)
+    for start in range(0, len(log), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        points[rows] = representation.embed(
+            torch.from_numpy(log.observations[rows]), torch.from_numpy(log.actions[rows])
+        ).numpy()
+        if on_step is not None:
+            on_step(min(start + ROWS_AT_ONCE, len(log)), len(log), {})
+    return Relabelled(log, representation, points)

@@ -1,0 +1,1 @@
+"""Makers of action points, one file a method."""

@@ -1,0 +1,83 @@
+"""The representations by name, and the verb `fit`."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from offline_actrep.core.actions import ActionSet
+from offline_actrep.core.log import Log
+from offline_actrep.core.progress import OnStep
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.features import FeatureConfig
+from offline_actrep.representations import merlion, random_table
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method offers: its settings, its fit, and the way back from disk."""
+
+    config: type[Any]
+    fit: Callable[..., AbstractRepresentation]
+    restore: Callable[..., AbstractRepresentation]
+
+
+METHODS: dict[str, Method] = {
+    "merlion": Method(merlion.MerlionConfig, merlion.fit, merlion.restore),
+    "random_table": Method(
+        random_table.RandomTableConfig, random_table.fit, random_table.restore
+    ),
+}
+
+
+def method(name: str) -> Method:
+    """The named method.
+
+    Raises:
+        ValueError: an unknown name; the message lists those there are.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown representation {name!r}; there are {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def fit(
+    name: str,
+    log: Log,
+    *,
+    seed: int,
+    features: FeatureConfig = FeatureConfig(),  # noqa: B008
+    on_step: OnStep | None = None,
+    **settings: Any,
+) -> AbstractRepresentation:
+    """Fits the named representation, e.g. `fit("merlion", log, dim=10, seed=0)`.
+
+    Args:
+        name: a key of `METHODS`.
+        log: what to learn from.
+        seed: of initial weights and batches.
+        features: what the networks see of an observation.
+        on_step: is told where the fit stands.
+        settings: fields of the method's config.
+
+    Raises:
+        ValueError: an unknown method or setting; the message names the near ones.
+    """
+    chosen = method(name)
+    known = [field.name for field in fields(chosen.config)]
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known
+            raise ValueError(f"{name} has no setting {setting!r}; near it: {', '.join(near)}")
+    return chosen.fit(
+        log, config=chosen.config(**settings), features=features, seed=seed, on_step=on_step
+    )
+
+
+def restore(
+    action_set: ActionSet, config: dict[str, Any], tensors: dict[str, torch.Tensor]
+) -> AbstractRepresentation:
+    """From what a representation's `config()` and `tensors()` gave."""
+    return method(config["method"]).restore(action_set, config, tensors)

@@ -1,0 +1,38 @@
+"""The affine map of raw points into the cube, fitted once and kept invertible."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@final
+class Frame(nn.Module):
+    """Each coordinate's range over many states and actions becomes [-1, 1].
+
+    What lies outside the range seen at the fit is clamped to the cube's face.
+    """
+
+    centre: Tensor
+    half_range: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("half_range", torch.ones(dim))
+
+    def fit(self, raw: Float[Tensor, "N E"]) -> None:
+        """Takes the range of these points; a coordinate that never varies keeps its unit."""
+        low, high = raw.min(dim=0).values, raw.max(dim=0).values
+        half = (high - low) / 2
+        self.centre.copy_((high + low) / 2)
+        self.half_range.copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))
+
+    def to_cube(self, raw: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
+        """Raw points -> points in [-1, 1]^E."""
+        return ((raw - self.centre) / self.half_range).clamp(-1.0, 1.0)
+
+    def to_metric(self, points: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
+        """Points in the cube -> the pseudometric's own unit."""
+        return points * self.half_range + self.centre

@@ -1,0 +1,82 @@
+"""The one loop that steps a world. Collecting, evaluating and online training are its users."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
+from offline_actrep.core.simulator import AbstractSimulator
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """One decision in each of B worlds; `first` marks a fresh episode's first row."""
+
+    first: Bool[np.ndarray, " B"]
+    observations: Float32[np.ndarray, "B S"]
+    actions: Int64[np.ndarray, " B"]
+    probabilities: Float64[np.ndarray, " B"]
+    rewards: Float64[np.ndarray, " B"]
+    terminated: Bool[np.ndarray, " B"]
+    truncated: Bool[np.ndarray, " B"]
+    next_observations: Float32[np.ndarray, "B S"]
+
+
+def play(
+    actor: AbstractPolicy | AbstractBehaviour, world: AbstractSimulator, *, seed: int
+) -> Iterator[Transitions]:
+    """Plays for ever: every world that ends begins a new episode at once.
+
+    A policy's probabilities are 1. The seed fixes the worlds' noise and the behaviour's draws.
+    """
+    acting, worlds = np.random.SeedSequence(seed).spawn(2)
+    generator = np.random.default_rng(acting)
+    world.generator = np.random.default_rng(worlds)
+    fresh = np.ones(world.num_envs, bool)
+    observations = world.restart(fresh)
+    while True:
+        if isinstance(actor, AbstractBehaviour):
+            if fresh.any():
+                actor.begin(fresh, generator)
+            actions, probabilities = actor.draw(observations, generator)
+        else:
+            actions = actor.choose(observations, world.allowed())
+            probabilities = np.ones(len(actions))
+        following, rewards, terminated, truncated = world.advance(actions)
+        yield Transitions(
+            fresh, observations, actions, probabilities, rewards, terminated, truncated, following
+        )
+        fresh = terminated | truncated
+        observations = world.restart(fresh) if fresh.any() else following
+
+
+def episode_returns(
+    actor: AbstractPolicy | AbstractBehaviour,
+    world: AbstractSimulator,
+    *,
+    episodes: int,
+    seed: int,
+) -> Float64[np.ndarray, " episodes"]:
+    """Undiscounted returns of whole episodes.
+
+    Every world plays the same number of episodes (the last round may be cut), so that short
+    episodes are not counted more often than long ones.
+
+    Raises:
+        ValueError: no episodes asked for.
+    """
+    if episodes < 1:
+        raise ValueError(f"at least one episode is needed, got {episodes}")
+    rounds = -(-episodes // world.num_envs)
+    returns = np.zeros((rounds, world.num_envs))
+    done = np.zeros(world.num_envs, np.int64)
+    everyone = np.arange(world.num_envs)
+    for row in play(actor, world, seed=seed):
+        counts = done < rounds
+        returns[done[counts], everyone[counts]] += row.rewards[counts]
+        done += row.terminated | row.truncated
+        if (done >= rounds).all():
+            return returns.ravel()[:episodes]
+    raise AssertionError("play never ends")

@@ -1,0 +1,1 @@
+"""Batched worlds with a large discrete action set, one file a world."""
