@@ -58,8 +58,9 @@ def episode_returns(
     *,
     episodes: int,
     seed: int,
+    gamma: float = 1.0,
 ) -> Float64[np.ndarray, " episodes"]:
-    """Undiscounted returns of whole episodes.
+    """Returns of whole episodes, discounted by gamma a decision.
 
     Every world plays the same number of episodes (the last round may be cut), so that short
     episodes are not counted more often than long ones.
@@ -72,10 +73,12 @@ def episode_returns(
     rounds = -(-episodes // world.num_envs)
     returns = np.zeros((rounds, world.num_envs))
     done = np.zeros(world.num_envs, np.int64)
+    weight = np.ones(world.num_envs)
     everyone = np.arange(world.num_envs)
     for row in play(actor, world, seed=seed):
         counts = done < rounds
-        returns[done[counts], everyone[counts]] += row.rewards[counts]
+        returns[done[counts], everyone[counts]] += (weight * row.rewards)[counts]
+        weight = np.where(row.terminated | row.truncated, 1.0, weight * gamma)
         done += row.terminated | row.truncated
         if (done >= rounds).all():
             return returns.ravel()[:episodes]

@@ -194,9 +194,10 @@ class Log:
             if isinstance(column, AllowedActions):
                 column = np.concatenate([column.offsets, column.indices])
             if column is not None:
+                column = _trimmed(column)
                 digest.update(f"{name}:{column.dtype}:{column.shape}".encode())
                 digest.update(np.ascontiguousarray(column).tobytes())
-        digest.update(self.action_set.ids.astype(np.str_).tobytes())
+        digest.update(_trimmed(self.action_set.ids.astype(np.str_)).tobytes())
         return digest.hexdigest()
 
 
@@ -213,6 +214,13 @@ _ROW_COLUMNS = (
     "timestamps",
     "splits",
 )
+
+
+def _trimmed(column: np.ndarray) -> np.ndarray:
+    """Strings without room for longer ones than there are; any other column as it is."""
+    if column.dtype.kind != "U":
+        return column
+    return column.astype(f"<U{max(1, int(np.strings.str_len(column).max()))}")
 
 
 def _refuse(bad: Bool[np.ndarray, " N"], what: str) -> None:

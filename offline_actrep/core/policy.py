@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Float64, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.representation import AbstractRepresentation
 
 
 class AbstractPolicy(ABC):
@@ -31,6 +33,60 @@ class AbstractPolicy(ABC):
         if rows.ndim != 2:
             raise ValueError(f"observations must be [B, S], got shape {rows.shape}")
         return self.action_set.decode(self.choose(rows, allowed))
+
+
+class AbstractActor(ABC):
+    """A deterministic continuous policy: where in the cube to go in each state.
+
+    Attributes:
+        dim: E.
+    """
+
+    dim: int
+
+    @abstractmethod
+    def points(
+        self, observations: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B E"]:
+        """The point it wants in each state."""
+
+    @abstractmethod
+    def value(
+        self, observations: Float32[np.ndarray, "B S"], points: Float32[np.ndarray, "B E"]
+    ) -> Float32[np.ndarray, " B"]:
+        """Its own Q of each point, in the log's unit of reward."""
+
+
+@final
+class DecodedPolicy(AbstractPolicy):
+    """An actor's point, decoded to the nearest action: what is served and judged.
+
+    Raises:
+        ValueError: the actor's points have another length than the representation's.
+    """
+
+    def __init__(self, actor: AbstractActor, representation: AbstractRepresentation) -> None:
+        if actor.dim != representation.dim:
+            raise ValueError(
+                f"the actor gives points of {actor.dim} coordinates, "
+                f"the representation has {representation.dim}"
+            )
+        self.actor = actor
+        self.representation = representation
+        self.action_set = representation.action_set
+
+    def choose(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Int64[np.ndarray, " B"]:
+        return self.nearest(observations, allowed)[0]
+
+    def nearest(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> tuple[Int64[np.ndarray, " B"], Float32[np.ndarray, " B"]]:
+        """The chosen actions, and how far (l1, in the cube) each lies from the actor's point."""
+        wanted = torch.from_numpy(self.actor.points(observations))
+        actions, gap = self.representation.nearest(torch.from_numpy(observations), wanted, allowed)
+        return actions.numpy(), gap.numpy()
 
 
 class AbstractBehaviour(ABC):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
@@ -57,6 +57,22 @@ class AbstractRepresentation(ABC):
     ) -> Int64[Tensor, " B"]:
         """The dense index of the action nearest to each point (`nearest` without the distance)."""
         return self.nearest(observations, points, allowed)[0]
+
+    @abstractmethod
+    def target_distance(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]] | None:
+        """(l1 distance of two actions' points, the distance the method wants for them).
+
+        Both in the method's own unit. None for a method that wants none.
+        """
+
+    @abstractmethod
+    def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"] | None:
+        """Which actions the method holds for out of distribution; None if it does not say."""
 
     @abstractmethod
     def config(self) -> dict[str, object]:

@@ -68,6 +68,12 @@ class AbstractSimulator(gym.vector.VectorEnv):
     def allowed(self) -> AllowedActions | None:
         """What each world may choose now, or None for all actions."""
 
+    @abstractmethod
+    def effects(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, "B D"] | None:
+        """What each action would truly do, without noise: a probe's ground truth; None if unknown."""
+
     @final
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-ELEMENTS = 4_000_000
-"""Most floats of hidden activations at once: 16 MB."""
+ELEMENTS = 2_000_000
+"""Most floats of hidden activations at once: 8 MB, about what a core's cache holds."""
 
 
 def states_at_once(n_actions: int, width: int) -> int:

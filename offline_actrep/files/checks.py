@@ -1,154 +1,21 @@
 """The rules that the rows of a log keep, and what is said when they do not.
 
 Reading has a seam in the middle: canonical arrow table -> `value_faults` -> `Columns` ->
-`row_faults`, `action_faults` -> Log. A rule yields the rows that break it, and each rule may count
-on those before it; so whoever reads refuses the first fault, and whoever cleans can drop its rows.
+`row_faults`, `action_faults` -> Log. A rule yields the rows that break it, and may count on the
+rules before it; so whoever reads refuses the first fault, and whoever cleans can drop its rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-
-Labels = Mapping[str, str | list[str]]
-"""Canonical column -> the user's column, or columns, for those that are there."""
+from offline_actrep.files.columns import Columns, usual_length
+from offline_actrep.files.faults import Fault, Labels, find_faults, label
 
 _DROP = "give it a value, or drop the whole episode"
-
-
-@dataclass(frozen=True, eq=False)
-class Fault:
-    """Rows that break one rule.
-
-    Attributes:
-        column: the user's name of the column.
-        rows: `[K]` the rows of the log, ascending.
-        expected: what the first of them should hold.
-        found: what it holds.
-        mend: what to do about it.
-    """
-
-    column: str
-    rows: Int64[np.ndarray, " K"]
-    expected: str
-    found: str
-    mend: str
-
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """Where the rows of a log lie: file f holds rows `starts[f]:starts[f + 1]`."""
-
-    files: tuple[Path, ...]
-    starts: Int64[np.ndarray, " F_plus_1"]
-
-    def locate(self, row: int) -> tuple[Path, int]:
-        """The file of a row, and the row's number within it, from 0."""
-        file = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.files[file], row - int(self.starts[file])
-
-
-@dataclass(frozen=True, eq=False)
-class Ids:
-    """A column of ids: row n holds `vocabulary[codes[n]]`; the vocabulary holds no other ids."""
-
-    codes: Int64[np.ndarray, " N"]
-    vocabulary: np.ndarray
-
-    def encode(
-        self, action_set: ActionSet
-    ) -> tuple[Int64[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
-        """Dense action indices, and which ids are known (index 0 stands where one is not)."""
-        indices, known = action_set.find(self.vocabulary)
-        return indices[self.codes], known[self.codes]
-
-    def show(self, n: int) -> str:
-        """The id of row n, quoted where it is a string."""
-        return repr(self.vocabulary[self.codes[n]].item())
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A log's columns as arrays, free of nulls and of odd lengths; no other rule was asked yet.
-
-    Attributes:
-        labels: the user's names of the columns that are there.
-        next_given: `[N]` rows whose next observation the file states; elsewhere
-            `next_observations` means nothing.
-        allowed: CSR offsets `[N + 1]` and the ids they cut, or None.
-        The rest: as in `Log`, with ids as logged.
-    """
-
-    labels: Labels
-    episode_ids: Ids
-    steps: Int64[np.ndarray, " N"]
-    observations: Float32[np.ndarray, "N S"]
-    actions: Ids
-    rewards: Float32[np.ndarray, " N"]
-    terminated: Bool[np.ndarray, " N"]
-    truncated: Bool[np.ndarray, " N"]
-    next_observations: Float32[np.ndarray, "N S"]
-    next_given: Bool[np.ndarray, " N"]
-    action_probabilities: Float64[np.ndarray, " N"] | None
-    allowed: tuple[Int64[np.ndarray, " N_plus_1"], Ids] | None
-    timestamps: np.ndarray | None
-    splits: np.ndarray | None
-    observation_names: tuple[str, ...]
-
-    @cached_property
-    def firsts(self) -> Bool[np.ndarray, " N"]:
-        """Whether another episode than in the row above begins here."""
-        codes = self.episode_ids.codes
-        return np.concatenate([[True], codes[1:] != codes[:-1]])
-
-    @cached_property
-    def lasts(self) -> Bool[np.ndarray, " N"]:
-        """Whether the row below is of another episode, or there is none."""
-        return np.append(self.firsts[1:], True)
-
-
-def refusal(
-    file: Path, column: str, expected: str, found: str, mend: str, row: int | None = None
-) -> ValueError:
-    """The error for a column of a file, or for a row of it."""
-    place = f"{file}, column {column!r}" + ("" if row is None else f", row {row}")
-    return ValueError(f"{place}: expected {expected}, got {found}. To mend it: {mend}.")
-
-
-def refuse(faults: Iterable[Fault], origin: Origin) -> None:
-    """Raises the first fault.
-
-    Raises:
-        ValueError: there is one; says file, column, row, what was expected, what there is.
-    """
-    for fault in faults:
-        file, row = origin.locate(int(fault.rows[0]))
-        more = f" ({len(fault.rows)} such rows in all)" if len(fault.rows) > 1 else ""
-        raise refusal(file, fault.column, fault.expected, fault.found + more, fault.mend, row)
-
-
-def label(names: str | list[str]) -> str:
-    """The user's column, or several with commas, as one name."""
-    return names if isinstance(names, str) else ", ".join(names)
-
-
-def find_faults(
-    column: str,
-    bad: Bool[np.ndarray, " N"],
-    tell: Callable[[int], tuple[str, str]],
-    mend: str,
-) -> Iterator[Fault]:
-    """One fault for the marked rows, if any; `tell(row)` gives what was expected and found."""
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        expected, found = tell(int(rows[0]))
-        yield Fault(column, rows, expected, found, mend)
 
 
 # Rules of single values, asked of the table.
@@ -156,7 +23,7 @@ def find_faults(
 
 def value_faults(table: pa.Table, labels: Labels) -> Iterator[Fault]:
     """Nulls, numbers that are not finite and lists of unequal lengths, column by column."""
-    size = _usual_length(table["observation"])
+    size = usual_length(table["observation"])
     for field in table.column_names:
         names, column = labels[field], table[field]
         if field != "next_observation":
@@ -185,11 +52,11 @@ def finite_faults(name: str, column: pa.ChunkedArray) -> Iterator[Fault]:
 def vector_faults(
     names: str | list[str], column: pa.ChunkedArray, size: int | None = None
 ) -> Iterator[Fault]:
-    """Lists not `size` long (as most are, when not given), then elements that are no finite number.
+    """Lists that are not `size` long (when not given: as most are) or hold no finite numbers.
 
     A null in the place of a whole list is let pass.
     """
-    size = _usual_length(column) if size is None else size
+    size = usual_length(column) if size is None else size
     lists = column.combine_chunks()
     lengths = lists.value_lengths().fill_null(size).to_numpy(zero_copy_only=False)
     yield from find_faults(
@@ -228,17 +95,11 @@ def _row_of_element(lists: pa.LargeListArray) -> Int64[np.ndarray, " M"]:
     return np.repeat(np.arange(len(lists)), lengths)
 
 
-def _usual_length(column: pa.ChunkedArray) -> int:
-    """The commonest length of the lists, at least 1."""
-    lengths = column.combine_chunks().value_lengths().drop_null().to_numpy()
-    return max(1, int(np.bincount(lengths).argmax())) if len(lengths) else 1
-
-
 # Rules of rows beside one another, asked of the arrays.
 
 
 def row_faults(columns: Columns) -> Iterator[Fault]:
-    """Episodes and steps out of order, wrong ends, wrong probabilities, states that do not join."""
+    """Wrong order, wrong ends, wrong probabilities, next observations that do not follow."""
     yield from _order_faults(columns)
     yield from _end_faults(columns)
     yield from _probability_faults(columns)
@@ -309,7 +170,7 @@ def _probability_faults(columns: Columns) -> Iterator[Fault]:
             label(columns.labels["action_probability"]),
             ~((p > 0) & (p <= 1)),
             lambda n: ("a probability in (0, 1]", str(p[n])),
-            "log the probability with which the logged action was drawn, or leave the column out",
+            "log the probability with which the logged action was drawn, or leave it out",
         )
 
 
@@ -337,7 +198,7 @@ def aligned(
     stated: Float32[np.ndarray, "N S"], there: Float32[np.ndarray, "N S"]
 ) -> Bool[np.ndarray, " N"]:
     """Whether a stated next observation is, rounding apart, the one that follows."""
-    return np.isclose(stated, there, rtol=1e-4, atol=1e-5).all(axis=1)
+    return np.all(np.isclose(stated, there, rtol=1e-4, atol=1e-5), axis=1)
 
 
 def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
@@ -365,6 +226,9 @@ def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
     yield from find_faults(
         name,
         lacking,
-        lambda n: (f"the logged action {columns.actions.show(n)} among them", "a list without it"),
+        lambda n: (
+            f"the logged action {columns.actions.show(n)} among them",
+            "a list without it",
+        ),
         "add the logged action to the list, or drop the whole episode",
     )

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from offline_actrep.files.checks import Ids, refusal
+from offline_actrep.files.faults import refusal
 
 VECTOR = pa.large_list(pa.float32())
 
@@ -30,19 +29,6 @@ class Form:
     expected: str
     target: Callable[[pa.DataType], pa.DataType | None]
     mend: str
-
-
-def load(path: Path, choose: Callable[[pa.Schema], list[str]]) -> pa.Table:
-    """The columns of a file that `choose` picks from its schema.
-
-    Raises:
-        ValueError: the file is not parquet, or is damaged; or as `choose` does.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.read(columns=choose(file.schema_arrow))
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a parquet file: {error}") from error
 
 
 def cast(file: Path, name: str, column: pa.ChunkedArray, form: Form) -> pa.ChunkedArray:
@@ -65,39 +51,14 @@ def cast(file: Path, name: str, column: pa.ChunkedArray, form: Form) -> pa.Chunk
 def join_scalars(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Scalar columns side by side as one column of lists; a list is null where all of it is."""
     nulls = np.stack([column.is_null().to_numpy() for column in columns], axis=1)
-    values = np.stack([column.cast(pa.float32(), safe=False).to_numpy() for column in columns], 1)
+    values = np.stack(
+        [column.cast(pa.float32(), safe=False).to_numpy() for column in columns], 1
+    )
     flat = pa.array(values.ravel(), pa.float32(), mask=nulls.ravel(), from_pandas=False)
     lists = pa.FixedSizeListArray.from_arrays(
         flat, len(columns), mask=pa.array(nulls.all(axis=1))
     )
     return pa.chunked_array([lists.cast(VECTOR)])
-
-
-def to_ids(column: pa.ChunkedArray | pa.Array) -> Ids:
-    """A column of ids without nulls as codes into its distinct ids."""
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    coded = column.dictionary_encode()
-    kind = np.int64 if pa.types.is_integer(column.type) else np.str_
-    vocabulary = np.array(coded.dictionary.to_pylist(), kind)
-    return Ids(coded.indices.to_numpy().astype(np.int64), vocabulary)
-
-
-def to_array(column: pa.ChunkedArray) -> np.ndarray:
-    """A column without nulls as an array of its own; strings as numpy's."""
-    if pa.types.is_large_string(column.type):
-        ids = to_ids(column)
-        return ids.vocabulary[ids.codes]
-    return np.array(column.to_numpy())
-
-
-def to_matrix(column: pa.ChunkedArray, size: int) -> np.ndarray:
-    """A column of lists of `size` float32 as `[N, size]`; zeros where a list is null."""
-    lists = column.combine_chunks()
-    matrix = np.zeros((len(lists), size), np.float32)
-    matrix[lists.is_valid().to_numpy(zero_copy_only=False)] = (
-        lists.flatten().to_numpy().reshape(-1, size)
-    )
-    return matrix
 
 
 def _plain(given: pa.DataType) -> pa.DataType:
@@ -107,7 +68,9 @@ def _plain(given: pa.DataType) -> pa.DataType:
 def _is_string(given: pa.DataType) -> bool:
     kind = _plain(given)
     return (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
     )
 
 
@@ -151,7 +114,9 @@ def _boolean(given: pa.DataType) -> pa.DataType | None:
 def _time(given: pa.DataType) -> pa.DataType | None:
     types = pa.types
     plain = types.is_integer(given) or types.is_floating(given)
-    return given if plain or types.is_timestamp(given) or types.is_date(given) else _string(given)
+    return (
+        given if plain or types.is_timestamp(given) or types.is_date(given) else _string(given)
+    )
 
 
 def _vector(given: pa.DataType) -> pa.DataType | None:
@@ -164,7 +129,9 @@ NUMBER = Form(
     "numbers", lambda given: pa.float32() if is_number(given) else None, "cast it to float32"
 )
 VECTORS = Form(
-    "lists of numbers", _vector, "flatten each entry to one list of float32, or name the columns"
+    "lists of numbers",
+    _vector,
+    "flatten each entry to one list of float32, or name the columns",
 )
 END = Form("booleans", _boolean, "cast the column to booleans, for example by `column == 1`")
 
@@ -178,7 +145,9 @@ FORMS = {
     "truncated": END,
     "next_observation": VECTORS,
     "action_probability": Form(
-        "numbers", lambda given: pa.float64() if is_number(given) else None, "cast it to float64"
+        "numbers",
+        lambda given: pa.float64() if is_number(given) else None,
+        "cast it to float64",
     ),
     "allowed_actions": Form("lists of action ids", _ids, "log a list of action ids a row"),
     "timestamp": Form(

@@ -1,7 +1,5 @@
 """The log as parquet: canonical columns, version 1. `datasets/README.md` tells it to people."""
 
-import difflib
-import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -12,47 +10,45 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.files.checks import (
-    Columns,
-    Labels,
-    Origin,
     action_faults,
-    aligned,
-    find_faults,
     finite_faults,
-    label,
     null_faults,
-    refusal,
-    refuse,
     row_faults,
     value_faults,
     vector_faults,
 )
+from offline_actrep.files.columns import (
+    logged_actions,
+    to_array,
+    to_columns,
+    to_ids,
+    to_log,
+    to_matrix,
+    usual_length,
+)
+from offline_actrep.files.faults import Origin, find_faults, refusal, refuse
 from offline_actrep.files.forms import (
-    FORMS,
     ID,
     NUMBER,
     STRING,
     VECTORS,
     cast,
-    is_number,
-    join_scalars,
-    load,
-    to_array,
-    to_ids,
-    to_matrix,
 )
-
-SCHEMA_VERSION = 1
-
-_VERSION_KEY = b"offline_actrep.schema_version"
-_NAMES_KEY = b"offline_actrep.observation_names"
-_ROWS_AT_ONCE = 1 << 16
+from offline_actrep.files.rows import ROWS_AT_ONCE, check_writable, given_next, to_rows
+from offline_actrep.files.table import (
+    NAMES_KEY,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    list_files,
+    load,
+    read_table,
+)
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -60,32 +56,47 @@ Names = Annotated[list[str], Field(min_length=1)]
 class ColumnMapping(BaseModel):
     """The user's name of every canonical column; the recipe's table `[log.columns]`.
 
-    A column whose name has its default may be absent where it is optional; None leaves an optional
-    column out even when the file has it.
+    An optional column may be absent under its default name, but not under one of the user's; None
+    leaves it out even when the file has it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    episode_id: str = Field("episode_id", description="id of the episode, integer or string")
-    step: str = Field("step", description="number of the decision, rising by 1 in an episode")
-    observation: str | Names = Field(
-        "observation", description="column of lists, or the names of scalar columns"
+    episode_id: str = Field(
+        default="episode_id", description="id of the episode, integer or string"
     )
-    action: str = Field("action", description="id of the action taken, integer or string")
-    reward: str = Field("reward", description="reward of the action, a number")
-    terminated: str = Field("terminated", description="the episode ended in a terminal state here")
-    truncated: str | None = Field("truncated", description="the episode was cut off here")
+    step: str = Field(
+        default="step", description="number of the decision, rising by 1 in an episode"
+    )
+    observation: str | Names = Field(
+        default="observation", description="column of lists, or the names of scalar columns"
+    )
+    action: str = Field(
+        default="action", description="id of the action taken, integer or string"
+    )
+    reward: str = Field(default="reward", description="reward of the action, a number")
+    terminated: str = Field(
+        default="terminated", description="the episode ended in a terminal state here"
+    )
+    truncated: str | None = Field(
+        default="truncated", description="the episode was cut off here"
+    )
     next_observation: str | Names | None = Field(
-        "next_observation", description="what followed; a null means the next row's observation"
+        default="next_observation",
+        description="what followed; a null means the next row's observation",
     )
     action_probability: str | None = Field(
-        "action_probability", description="probability with which the action was drawn"
+        default="action_probability", description="probability with which the action was drawn"
     )
     allowed_actions: str | None = Field(
-        "allowed_actions", description="list of the ids that could be chosen"
+        default="allowed_actions", description="list of the ids that could be chosen"
     )
-    timestamp: str | None = Field("timestamp", description="time of the decision, kept as logged")
-    split: str | None = Field("split", description="name of the split that the row belongs to")
+    timestamp: str | None = Field(
+        default="timestamp", description="time of the decision, kept as logged"
+    )
+    split: str | None = Field(
+        default="split", description="name of the split that the row belongs to"
+    )
 
 
 CANONICAL = ColumnMapping()
@@ -121,67 +132,156 @@ def read_log(
         ValueError: the first rule broken; says file, column, row within the file (from 0), what
             was expected, what there is, how to mend it.
     """
-    files = list_files(sources)
-    table, labels, origin = _read_table(files, columns)
+    wanted = {field: names for field, names in columns if names is not None}
+    may_lack = frozenset(
+        field for field in _OPTIONAL if getattr(columns, field) == getattr(CANONICAL, field)
+    )
+    table, labels, origin = read_table(list_files(sources), wanted, may_lack)
     refuse(value_faults(table, labels), origin)
-    parsed = _to_columns(table, labels)
+    parsed = to_columns(table, labels, origin.files[0])
     refuse(row_faults(parsed), origin)
-    action_set = _logged_actions(parsed) if action_table is None else read_action_table(action_table)
-    refuse(action_faults(parsed, action_set), origin)
-    return _to_log(parsed, action_set)
+    actions = (
+        logged_actions(parsed) if action_table is None else read_action_table(action_table)
+    )
+    refuse(action_faults(parsed, actions), origin)
+    return to_log(parsed, actions)
 
 
-def list_files(sources: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that sources stand for, each once, in the order of their paths.
+def read_points(
+    sources: str | Path | Sequence[str | Path],
+) -> Float32[np.ndarray, "N E"] | None:
+    """The points written beside the rows of a log, or None where the files have none.
 
     Raises:
-        ValueError: a source that stands for no file.
+        ValueError: some of the files have points and others not, or as `read_log` does.
     """
-    files: set[Path] = set()
-    for source in [sources] if isinstance(sources, str | Path) else sources:
-        path = Path(source)
-        pattern = f"{glob.escape(str(path))}/*.parquet" if path.is_dir() else str(path)
-        found = [path] if path.is_file() else [Path(one) for one in glob.glob(pattern, recursive=True)]
-        if not found:
+    files = list_files(sources)
+    parts = [
+        load(file, lambda schema: [n for n in schema.names if n == "point"]) for file in files
+    ]
+    having = [file for file, part in zip(files, parts, strict=True) if part.num_columns]
+    if not having:
+        return None
+    points = []
+    for file, part in zip(files, parts, strict=True):
+        if not part.num_columns:
+            mend = "write the points to all files or to none"
+            raise refusal(file, "point", f"the column, as {having[0]} has it", "none", mend)
+        points.append(cast(file, "point", part["point"], VECTORS))
+    column = pa.chunked_array(
+        [chunk for part in points for chunk in part.chunks], points[0].type
+    )
+    starts = np.cumsum([0, *(len(part) for part in points)]).astype(np.int64)
+    refuse(null_faults("point", column), Origin(tuple(files), starts))
+    refuse(vector_faults("point", column), Origin(tuple(files), starts))
+    return to_matrix(column, usual_length(column))
+
+
+def write_log(
+    log: Log, path: str | Path, *, points: Float32[np.ndarray, "N E"] | None = None
+) -> None:
+    """A log as one parquet file, which appears whole or not at all.
+
+    Args:
+        log: read again with the same action table, it is equal. Steps are numbered from 0.
+        path: its folder is made where there is none.
+        points: a point a row, written beside the actions.
+
+    Raises:
+        ValueError: the log or the points hold what no reader would take.
+    """
+    given = given_next(log)
+    check_writable(log, given, points)
+    names = json.dumps(list(log.observation_names))
+    metadata = {VERSION_KEY: str(SCHEMA_VERSION), NAMES_KEY: names}
+    schema = to_rows(log, slice(0, 1), given, points).schema.with_metadata(metadata)
+    with (
+        _whole(Path(path)) as unfinished,
+        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, len(log), ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, len(log)))
+            part = to_rows(log, rows, given, points)
+            writer.write_table(part.replace_schema_metadata(metadata))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write to, put in the place of `path` when all went well, removed when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_action_table(action_set: ActionSet, path: str | Path) -> None:
+    """A catalogue as parquet: `action`, `name` where there are names, one column a feature.
+
+    Features without names are called `feature_0`, `feature_1`, ...
+
+    Raises:
+        ValueError: feature names that clash, or features that are not finite.
+    """
+    columns: dict[str, np.ndarray | list[str]] = {"action": action_set.ids}
+    if action_set.names:
+        columns["name"] = list(action_set.names)
+    if action_set.features is not None:
+        features = action_set.features
+        names = action_set.feature_names or tuple(
+            f"feature_{i}" for i in range(features.shape[1])
+        )
+        if len({"action", "name", *names}) != 2 + features.shape[1]:
             raise ValueError(
-                f"expected a parquet file, a folder with *.parquet in it or a glob, "
-                f"got {str(source)!r}, which stands for no file in {Path.cwd()}"
+                f"expected {features.shape[1]} different feature names, none of them 'action' "
+                f"or 'name', got {names}"
             )
-        files.update(found)
-    if not files:
-        raise ValueError("expected at least one parquet file, got an empty list")
-    return sorted(files)
+        if not np.isfinite(features).all():
+            row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise ValueError(
+                f"action in row {row}: expected finite features, got {features[row]}"
+            )
+        columns |= {name: features[:, i] for i, name in enumerate(names)}
+    table = pa.table(columns).replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
+    with _whole(Path(path)) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
 
 
-# File -> table of canonical columns.
+def read_action_table(path: str | Path) -> ActionSet:
+    """The catalogue of a parquet file: ids, names if there are, all other columns as features.
 
+    Raises:
+        ValueError: no `action` column, no row, an id twice, a null, a feature that is not
+            finite; says file, column, row, what was expected, what there is, how to mend it.
+    """
+    file = list_files(path)[0]
+    table = load(file, lambda schema: schema.names)
+    if "action" not in table.column_names or not len(table):
+        found = f"{len(table)} rows of the columns {', '.join(table.column_names)}"
+        raise refusal(file, "action", "a column of action ids", found, "list one action a row")
+    forms = dict.fromkeys(table.column_names, NUMBER) | {"action": ID, "name": STRING}
+    columns = {name: cast(file, name, table[name], forms[name]) for name in table.column_names}
+    origin = Origin((file,), np.array([0, len(table)]))
+    for name, column in columns.items():
+        refuse(null_faults(name, column), origin)
+        if forms[name] is NUMBER:
+            refuse(finite_faults(name, column), origin)
+    ids = to_ids(columns["action"])
+    twice = np.ones(len(table), bool)
+    twice[np.unique(ids.codes, return_index=True)[1]] = False
 
-def _read_table(files: list[Path], mapping: ColumnMapping) -> tuple[pa.Table, Labels, Origin]:
-    """The files below one another, each column under its canonical name and in its one form."""
-    parts, labels = [], {}
-    for file in files:
-        part, present = _read_file(file, mapping)
-        parts.append(part)
-        labels = {**labels, **present}
-        _check_like(file, part, files[0], parts[0], labels)
-    starts = np.cumsum([0, *(len(part) for part in parts)]).astype(np.int64)
-    if starts[-1] == 0:
-        raise ValueError(f"a log needs at least one row, got none in {', '.join(map(str, files))}")
-    table = pa.concat_tables(parts, promote_options="default")
-    return table, labels, Origin(tuple(files), starts)
+    def tell(row: int) -> tuple[str, str]:
+        return "every id once", f"{ids.show(row)} again"
 
-
-def _read_file(file: Path, mapping: ColumnMapping) -> tuple[pa.Table, Labels]:
-    labels: dict[str, str | list[str]] = {}
-
-    def choose(schema: pa.Schema) -> list[str]:
-        _check_version(file, schema)
-        labels.update(_present(file, schema, mapping))
-        return list(dict.fromkeys(name for names in labels.values() for name in _listed(names)))
-
-    table = load(file, choose)
-    cast_columns = {field: _canonical(file, table, field, names) for field, names in labels.items()}
-    _check_kinds(file, cast_columns, labels)
-    names = _observation_names(file, table.schema, labels["observation"])
-    metadata = {_NAMES_KEY: json.dumps(names).encode()}
-    return pa.table(cast_columns).replace_schema_metadata(metadata), labels
+    refuse(find_faults("action", twice, tell, "keep one row an action"), origin)
+    features = tuple(name for name in columns if forms[name] is NUMBER)
+    return ActionSet(
+        ids=to_array(columns["action"]),
+        names=tuple(columns["name"].to_pylist()) if "name" in columns else (),
+        features=np.stack([to_array(columns[name]) for name in features], 1)
+        if features
+        else None,
+        feature_names=features,
+    )

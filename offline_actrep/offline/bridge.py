@@ -40,7 +40,7 @@ DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc")
 class LearnerConfig:
     """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
 
-    steps: int = 15_000
+    steps: int = 9_000
     """Gradient steps."""
     batch_size: int = 256
     hidden: tuple[int, ...] = (128, 128)
@@ -48,7 +48,7 @@ class LearnerConfig:
     gamma: float = 0.97
     """Discount a decision."""
     actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: float = 1e-3
     conservative_weight: float = 0.05
     """CQL: weight of the conservative term, on the scale of the scaled rewards."""
     n_action_samples: int = 4
@@ -122,6 +122,7 @@ class Learner:
         if name not in CONFIGS:
             raise ValueError(f"unknown learner {name!r}; there are {', '.join(CONFIGS)}")
         self.name = name
+        self.config = config
         self.discrete = name in DISCRETE
         self.algo = CONFIGS[name](config).create(device="cpu:0")
         with seeded(seed):
@@ -135,6 +136,23 @@ class Learner:
         """Points `[B, E]`, or dense ids `[B]`; BCQ's candidates are drawn from a fixed seed."""
         with seeded(0):
             return self.algo.predict(features)
+
+    def scores(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B A"]:
+        """What a learner of ids takes the largest of: Q, log-probability, or Q where BCQ allows.
+
+        Unlike d3rlpy's own argmax, these can be masked.
+        """
+        modules: Any = self.algo.impl.modules  # type: ignore[union-attr]
+        seen = torch.from_numpy(np.ascontiguousarray(features))
+        with torch.no_grad():
+            if self.name == "discrete_bc":
+                return modules.imitator(seen).logits.numpy()
+            values = torch.stack([q(seen).q_value for q in modules.q_funcs]).mean(dim=0)
+            if self.name == "discrete_bcq":
+                logits = modules.imitator(seen).logits
+                share = (logits - logits.max(dim=1, keepdim=True).values).exp()
+                values = values.masked_fill(share <= self.config.action_flexibility, -torch.inf)
+            return values.numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], actions: np.ndarray

@@ -65,15 +65,23 @@ def fit(
     Raises:
         ValueError: an unknown method or setting; the message names the near ones.
     """
+    config = checked_settings(name, settings)
+    return method(name).fit(log, config=config, features=features, seed=seed, on_step=on_step)
+
+
+def checked_settings(name: str, settings: dict[str, Any]) -> Any:
+    """The method's config with these fields.
+
+    Raises:
+        ValueError: an unknown method or setting; the message names the near ones.
+    """
     chosen = method(name)
     known = [field.name for field in fields(chosen.config)]
     for setting in settings:
         if setting not in known:
             near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known
             raise ValueError(f"{name} has no setting {setting!r}; near it: {', '.join(near)}")
-    return chosen.fit(
-        log, config=chosen.config(**settings), features=features, seed=seed, on_step=on_step
-    )
+    return chosen.config(**settings)
 
 
 def restore(

@@ -44,6 +44,7 @@ from offline_actrep.representations.outcomes import (
     Support,
     fit_behaviour,
     outcomes,
+    relative_probability,
 )
 
 
@@ -125,6 +126,32 @@ class Merlion(nn.Module, AbstractRepresentation):
             exact.states_at_once(n_actions, self.settings.hidden),
             None if allowed is None else torch.from_numpy(allowed.mask(n_actions)),
         )
+
+    @torch.no_grad()
+    def target_distance(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """Both rewards are the model's here, and `left` is held for supported."""
+        features = self.features(observations)
+        point_i, point_j = self.encoder(features, left), self.encoder(features, right)
+        share = relative_probability(self.behaviour(features)).gather(1, right[:, None])[:, 0]
+        wanted = target_distance(
+            self,
+            features,
+            self.reward(features, point_i),
+            point_i,
+            point_j,
+            share <= self.settings.threshold,
+        )
+        return l1(point_i, point_j), wanted
+
+    @torch.no_grad()
+    def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"]:
+        share = relative_probability(self.behaviour(self.features(observations)))
+        return share <= self.settings.threshold
 
     def config(self) -> dict[str, object]:
         return {

@@ -61,6 +61,17 @@ class RandomTable(AbstractRepresentation):
             None if allowed is None else torch.from_numpy(allowed.mask(len(self.action_set))),
         )
 
+    def target_distance(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> None:
+        del observations, left, right
+
+    def unsupported(self, observations: Float[Tensor, "B S"]) -> None:
+        del observations
+
     def config(self) -> dict[str, object]:
         return {
             "method": "random_table",

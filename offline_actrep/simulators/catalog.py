@@ -12,7 +12,7 @@ WORLDS: dict[str, Callable[..., AbstractSimulator]] = {"maze": Maze}
 gym.register("offline_actrep/Maze-v0", entry_point="offline_actrep.simulators.maze:MazeEnv")
 
 
-def make(name: str, n_worlds: int = 1, *, seed: int = 0, **options: object) -> AbstractSimulator:
+def make(name: str, n_worlds: int = 64, *, seed: int = 0, **options: object) -> AbstractSimulator:
     """B worlds of the named kind, e.g. `make("maze", 64, preset="chandak")`.
 
     Raises:

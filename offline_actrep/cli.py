@@ -1,0 +1,396 @@
+"""The command line: parse, load, call one function, save, print the path.
+
+Exit codes: 0 done; 1 a fault of the program; 2 input refused (the message says what and how to
+mend it); 130 interrupted. With `--json` standard output holds one JSON object, on failure
+`{"error": ...}`; progress always goes to standard error.
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from offline_actrep.behaviour import collect as collect_log
+from offline_actrep.behaviour import make_behaviour
+from offline_actrep.card import headroom, write_card
+from offline_actrep.core.log import Log
+from offline_actrep.core.progress import OnStep
+from offline_actrep.evaluate import estimate as estimate_policy
+from offline_actrep.evaluate import evaluate as evaluate_policy
+from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_table, write_log
+from offline_actrep.nets.features import FeatureConfig, fourier_columns
+from offline_actrep.offline.train import train as train_learner
+from offline_actrep.recipe import read_recipe
+from offline_actrep.relabel import Relabelled
+from offline_actrep.relabel import relabel as relabel_log
+from offline_actrep.report import render_table
+from offline_actrep.representations.catalog import fit as fit_representation
+from offline_actrep.representations.probe import probe as probe_points
+from offline_actrep.run import Event, Layout
+from offline_actrep.run import run as run_recipe
+from offline_actrep.saved import (
+    load_policy,
+    load_representation,
+    save_policy,
+    save_representation,
+)
+from offline_actrep.simulators.catalog import make
+from offline_actrep.summary import probe_table, results_table, summarise
+
+REFUSED = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Offline reinforcement learning when the actions are thousands of discrete things.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+LogFiles = Annotated[list[str], typer.Argument(help="Parquet files, folders or globs of a log.")]
+Columns = Annotated[
+    Path | None, typer.Option("--columns", help="TOML with the log's own column names.")
+]
+Actions = Annotated[Path | None, typer.Option("--actions", help="Parquet table of all actions.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, e.g. --set steps=9000; repeatable.")
+]
+Fourier = Annotated[
+    list[str] | None, typer.Option(help="Column that also enters as sines; repeatable.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything random in this command.")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The pipeline's TOML.")],
+    out: Annotated[Path, typer.Option(help="The run's folder is made in here.")] = Path("runs"),
+    workers: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 2,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run every stage of a pipeline; finished ones are skipped."""
+    with _refusing(as_json):
+        read = read_recipe(recipe)
+        with _bars() as tell:
+            layout = run_recipe(read, out, workers=workers, on_event=tell)
+        _show_run(layout, as_json)
+
+
+@app.command()
+def report(
+    recipe: Annotated[Path, typer.Argument(help="The pipeline's TOML.")],
+    out: Annotated[Path, typer.Option(help="Where the run's folder lies.")] = Path("runs"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw a finished run again: figures, table and report."""
+    with _refusing(as_json):
+        read = read_recipe(recipe)
+        _show_run(Layout(read, out / read.name), as_json)
+
+
+@app.command()
+def collect(
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    world: Annotated[str, typer.Argument(help="The simulator.")] = "maze",
+    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    behaviour: Annotated[str, typer.Option(help="Who plays.")] = "maze_mixture",
+    rows: Annotated[int, typer.Option(min=1, help="At least so many rows.")] = 100_000,
+    seed: Seed = 0,
+    card: Annotated[
+        Path | None, typer.Option(help="Also measure the log's headroom into this card.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Play a world and write the log, exact propensities included."""
+    with _refusing(as_json):
+        worlds = make(world, preset=preset)
+        log = collect_log(
+            make_behaviour(behaviour, worlds.action_set), worlds, rows=rows, seed=seed
+        )
+        write_log(log, out)
+        actions = out.with_name(out.stem + ".actions.parquet")
+        write_action_table(worlds.action_set, actions)
+        found: dict[str, Any] = {
+            "log": str(out), "actions": str(actions), "rows": len(log),
+            "episodes": log.n_episodes, "behaviour_return": float(log.returns.mean()),
+        }  # fmt: skip
+        if card is not None:
+            with _bar("headroom") as on_step:
+                measured = headroom(log, worlds, seed=seed, on_step=on_step)
+            made_by = f"collect {world} --preset {preset} --behaviour {behaviour} --rows {rows} --seed {seed}"
+            write_card(card, log, measured, made_by=made_by)
+            found |= {"card": str(card), "headroom": {k: v.as_dict() for k, v in measured.items()}}
+        _say(found, as_json)
+
+
+@app.command()
+def fit(
+    log: LogFiles,
+    out: Annotated[Path, typer.Option(help="Folder for the representation.")],
+    method: Annotated[str, typer.Option(help="The representation.")] = "merlion",
+    seed: Seed = 0,
+    columns: Columns = None,
+    actions: Actions = None,
+    fourier: Fourier = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit a representation: a point for every action in every state."""
+    with _refusing(as_json):
+        read = _read(log, columns, actions)
+        with _bar(f"fit {method}") as on_step:
+            made = fit_representation(
+                method,
+                read,
+                seed=seed,
+                features=_features(read, fourier),
+                on_step=on_step,
+                **_settings(settings),
+            )
+        save_representation(made, out, {"log": read.fingerprint, "seed": seed})
+        _say({"representation": str(out), "dim": made.dim, "actions": len(read.action_set)}, as_json)
+
+
+@app.command()
+def probe(
+    log: LogFiles,
+    points: Annotated[Path, typer.Option(help="Folder of a representation.")],
+    world: Annotated[str | None, typer.Option(help="Simulator that knows true effects.")] = None,
+    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    seed: Seed = 0,
+    columns: Columns = None,
+    actions: Actions = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure whether the points are any good."""
+    with _refusing(as_json):
+        made = load_representation(points)
+        truth = None if world is None else make(world, 1, preset=preset).effects
+        found = probe_points(_read(log, columns, actions), made, seed=seed, effects=truth).as_dict()
+        if as_json:
+            _say(found, as_json)
+        else:
+            entry = {"representation": points.name, "seed": seed, **found}
+            Console().print(render_table(probe_table([entry])))
+
+
+@app.command()
+def relabel(
+    log: LogFiles,
+    points: Annotated[Path, typer.Option(help="Folder of a representation.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    columns: Columns = None,
+    actions: Actions = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the log with a point beside every action id."""
+    with _refusing(as_json), _bar("relabel") as on_step:
+        data = relabel_log(
+            _read(log, columns, actions), load_representation(points), on_step=on_step
+        )
+        data.write_parquet(out)
+    _say({"relabelled": str(out), "rows": len(data.log), "dim": data.points.shape[1]}, as_json)
+
+
+@app.command()
+def train(
+    log: LogFiles,
+    out: Annotated[Path, typer.Option(help="Folder for the policy.")],
+    method: Annotated[str, typer.Option(help="The learner.")] = "cql",
+    points: Annotated[
+        Path | None, typer.Option(help="Folder of a representation, for learners of points.")
+    ] = None,
+    seed: Seed = 0,
+    columns: Columns = None,
+    actions: Actions = None,
+    fourier: Fourier = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a policy on a log: cql, bcq, td3_plus_bc on points; discrete_... on ids."""
+    with _refusing(as_json):
+        read = _read(log, columns, actions)
+        data: Log | Relabelled = read
+        if points is not None:
+            data = relabel_log(read, load_representation(points))
+        with _bar(f"train {method}") as on_step:
+            policy = train_learner(
+                data,
+                method,
+                seed=seed,
+                features=_features(read, fourier),
+                on_step=on_step,
+                **_settings(settings),
+            )
+        save_policy(policy, out, {"log": read.fingerprint, "seed": seed})
+        _say({"policy": str(out), "method": method}, as_json)
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Argument(help="Folder of a policy.")],
+    world: Annotated[str, typer.Option(help="The simulator.")] = "maze",
+    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    episodes: Annotated[int, typer.Option(min=1, help="How many to play.")] = 200,
+    seed: Seed = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Play a policy in a simulator: its return with a 95 % interval."""
+    with _refusing(as_json):
+        found = evaluate_policy(
+            load_policy(policy), make(world, preset=preset), episodes=episodes, seed=seed
+        )
+        _say(found.as_dict(), as_json)
+
+
+@app.command()
+def estimate(
+    policy: Annotated[Path, typer.Argument(help="Folder of a policy.")],
+    log: LogFiles,
+    name: Annotated[str, typer.Option(help="The estimator.")] = "fqe",
+    seed: Seed = 0,
+    columns: Columns = None,
+    actions: Actions = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Estimate a policy's discounted return from a log alone."""
+    with _refusing(as_json), _bar(name) as on_step:
+        found = estimate_policy(
+            load_policy(policy),
+            _read(log, columns, actions),
+            name,
+            seed=seed,
+            on_step=on_step,
+            **_settings(settings),
+        )
+    _say(found.as_dict(), as_json)
+
+
+def main() -> None:
+    """The program; small networks on few cores are fastest with one thread."""
+    torch.set_num_threads(1)
+    app()
+
+
+def _show_run(layout: Layout, as_json: bool) -> None:
+    page = summarise(layout)
+    table = results_table(layout)
+    if not as_json:
+        Console().print(render_table(table))
+    found = {
+        "folder": str(layout.folder),
+        "report": str(page),
+        "results": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
+    }
+    _say(found if as_json else {"report": str(page)}, as_json)
+
+
+def _read(log: list[str], columns: Path | None, actions: Path | None) -> Log:
+    mapping = ColumnMapping()
+    if columns is not None:
+        content = tomllib.loads(columns.read_text(encoding="utf-8"))
+        mapping = ColumnMapping.model_validate(content.get("columns", content))
+    return read_log(log, columns=mapping, action_table=actions)
+
+
+def _features(log: Log, fourier: list[str] | None) -> FeatureConfig:
+    return FeatureConfig(fourier=fourier_columns(log.observation_names, fourier or []))
+
+
+def _settings(entries: list[str] | None) -> dict[str, Any]:
+    settings = {}
+    for entry in entries or []:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes name=value, got {entry!r}")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
+
+
+def _say(found: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name}: {value}")
+
+
+@contextmanager
+def _refusing(as_json: bool) -> Iterator[None]:
+    """Turns refused input into a message and exit code 2."""
+    try:
+        yield
+    except (ValueError, ValidationError, tomllib.TOMLDecodeError, OSError) as error:
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        else:
+            print(f"refused: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from error
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=console,
+    )
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[OnStep]:
+    with _progress() as progress:
+        task = progress.add_task(what, total=None, note="")
+
+        def on_step(done: int, total: int, losses: Mapping[str, float]) -> None:
+            note = " ".join(f"{name} {value:.3g}" for name, value in list(losses.items())[:3])
+            progress.update(task, completed=done, total=total, note=note)
+
+        yield on_step
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
+    """A bar a stage on a terminal; a line a finished stage elsewhere."""
+    tasks: dict[str, TaskID] = {}
+    with _progress() as progress:
+
+        def tell(event: Event) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = progress.add_task(event.stage, total=event.total, note="")
+            progress.update(
+                tasks[event.stage], completed=event.done, total=event.total, note=event.note
+            )
+            if event.done == event.total and not console.is_terminal:
+                print(f"{event.stage}: {event.note or 'done'}", file=sys.stderr, flush=True)
+
+        yield tell

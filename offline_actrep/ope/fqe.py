@@ -1,0 +1,277 @@
+"""Fitted Q evaluation: the value of a policy from the log alone, through d3rlpy.
+
+Idea: learn the Q function of the policy that is to be judged, by Bellman backups on logged rows,
+and read it at the episodes' first states.
+
+Formula (Le et al. 2019): Q <- argmin E_D[(Q(s, a) - r - gamma Q(s', pi(s')))^2]; the estimate is
+the mean of Q(s_0, pi(s_0)). Actions are the points of *decoded* actions where the policy has a
+representation, so that Q generalises over actions, and ids otherwise.
+
+The interval comes from refitting on episodes drawn with replacement (bootstrapping FQE, Hao et al.
+2021), with Student's t for the few refits that are affordable; it covers the noise of the log and
+of the fit, not a bias that all fits share.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass as plain_dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+from pydantic.dataclasses import dataclass
+from scipy import stats
+
+from offline_actrep.core.estimate import Estimate
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import AbstractPolicy
+from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.features import ObservationFeatures
+from offline_actrep.nets.seeding import seeded
+
+with contextlib.redirect_stderr(io.StringIO()):  # gym prints a notice when it is imported
+    from d3rlpy.dataset import TransitionMiniBatch
+    from d3rlpy.models import EncoderFactory, VectorEncoderFactory
+    from d3rlpy.models.torch import Encoder, EncoderWithAction
+    from d3rlpy.ope import FQE, DiscreteFQE, FQEConfig
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class FqeConfig:
+    """What can be set."""
+
+    steps: int = 4000
+    """Gradient steps of one fit."""
+    refits: int = 3
+    """Fits, each on its own bootstrap sample of the episodes; at least 2."""
+    rows: int = 20_000
+    """Most rows of the log to use, in whole episodes drawn at random; 0 for all."""
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of Q's hidden layers."""
+    learning_rate: float = 1e-3
+    target_update_interval: int = 50
+    """Steps between copies of the target."""
+
+
+def fqe(
+    log: Log,
+    policy: AbstractPolicy,
+    *,
+    features: ObservationFeatures,
+    representation: AbstractRepresentation | None,
+    gamma: float,
+    reward_scale: float,
+    config: FqeConfig,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> Estimate:
+    """Expected discounted return from the log's start states, in its unit of reward.
+
+    Args:
+        log: the logged rows.
+        policy: what to judge.
+        features: what Q sees of an observation.
+        representation: gives Q the points of actions; None for one output an id.
+        gamma: discount a decision.
+        reward_scale: rewards are multiplied by it while Q learns.
+        config: of the fit.
+        seed: of the sample of episodes, the resamples, the weights and the batches.
+        on_step: is told where the work stands.
+
+    Raises:
+        ValueError: fewer than two refits, or a log without a row whose next state is known.
+    """
+    if config.refits < 2:
+        raise ValueError(f"an interval needs at least 2 refits, got {config.refits}")
+    draws = np.random.default_rng(seed)
+    part = _whole_episodes(log, config.rows, draws)
+    if not part.usable.any():
+        raise ValueError(
+            "no row of the log can be learnt from: none has a next observation and none terminates"
+        )
+    problem = _problem(part, policy, features, representation, reward_scale)
+    values = np.zeros(config.refits)
+    for refit in range(config.refits):
+        episodes = draws.integers(part.n_episodes, size=part.n_episodes)
+        with seeded(seed + refit):
+            q = _fit(problem, part, episodes, gamma, config, draws, refit, on_step)
+        values[refit] = _start_value(q, problem, episodes) / reward_scale
+    return _interval(values, part.n_episodes)
+
+
+@final
+@plain_dataclass(frozen=True)
+class _Problem:
+    """The columns of one judgement; the policy's own next actions are found once."""
+
+    features: Float32[np.ndarray, "N F"]
+    actions: Float32[np.ndarray, "N D"]
+    rewards: Float32[np.ndarray, " N"]
+    next_features: Float32[np.ndarray, "N F"]
+    next_actions: Float32[np.ndarray, "N D"]
+    terminals: Float32[np.ndarray, " N"]
+    start_features: Float32[np.ndarray, "M F"]
+    start_actions: Float32[np.ndarray, "M D"]
+    discrete: bool
+    action_size: int
+
+    def batch(self, rows: Int64[np.ndarray, " B"]) -> TransitionMiniBatch:
+        blank = np.zeros_like(self.next_actions[rows])
+        return TransitionMiniBatch(
+            observations=np.hstack([self.features[rows], blank]),
+            actions=self.actions[rows],
+            rewards=self.rewards[rows, None],
+            next_observations=np.hstack([self.next_features[rows], self.next_actions[rows]]),
+            next_actions=self.next_actions[rows],
+            terminals=self.terminals[rows, None],
+            intervals=np.ones((len(rows), 1), np.float32),
+            transitions=(),
+        )
+
+
+def _problem(
+    log: Log,
+    policy: AbstractPolicy,
+    features: ObservationFeatures,
+    representation: AbstractRepresentation | None,
+    reward_scale: float,
+) -> _Problem:
+    def coordinates(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        if representation is None:
+            return actions[:, None].astype(np.float32)
+        return representation.embed(
+            torch.from_numpy(observations), torch.from_numpy(actions)
+        ).numpy()
+
+    def chosen(observations: np.ndarray) -> np.ndarray:
+        unique, back = np.unique(observations, axis=0, return_inverse=True)
+        return coordinates(unique, policy.choose(unique))[back.ravel()]
+
+    return _Problem(
+        features=features.numpy(log.observations),
+        actions=coordinates(log.observations, log.actions),
+        rewards=log.rewards * np.float32(reward_scale),
+        next_features=features.numpy(log.next_observations),
+        next_actions=chosen(log.next_observations),
+        terminals=log.terminated.astype(np.float32),
+        start_features=features.numpy(log.starts),
+        start_actions=chosen(log.starts),
+        discrete=representation is None,
+        action_size=len(log.action_set) if representation is None else representation.dim,
+    )
+
+
+def _whole_episodes(log: Log, rows: int, draws: np.random.Generator) -> Log:
+    if not rows or len(log) <= rows:
+        return log
+    order = draws.permutation(log.n_episodes)
+    kept = int(np.searchsorted(np.cumsum(log.lengths[order]), rows)) + 1
+    return log.take_episodes(np.sort(order[:kept]))
+
+
+def _fit(
+    problem: _Problem,
+    log: Log,
+    episodes: Int64[np.ndarray, " M"],
+    gamma: float,
+    config: FqeConfig,
+    draws: np.random.Generator,
+    refit: int,
+    on_step: OnStep | None,
+) -> Any:
+    weights = np.bincount(episodes, minlength=log.n_episodes)
+    rows = np.repeat(np.arange(len(log)), np.repeat(weights, log.lengths))
+    rows = rows[log.usable[rows]]
+    width = problem.next_actions.shape[1]
+    judge = (DiscreteFQE if problem.discrete else FQE)(
+        algo=_Decided(width, problem.discrete),  # type: ignore[arg-type]
+        config=FQEConfig(
+            learning_rate=config.learning_rate,
+            encoder_factory=_Leading(hidden=list(config.hidden), trailing=width),
+            batch_size=config.batch_size,
+            gamma=gamma,
+            target_update_interval=config.target_update_interval,
+        ),
+        device="cpu:0",
+    )
+    judge.create_impl((problem.features.shape[1] + width,), problem.action_size)
+    total = config.refits * config.steps
+    for step in range(1, config.steps + 1):
+        losses = judge.update(problem.batch(rows[draws.integers(len(rows), size=config.batch_size)]))
+        tell(on_step, refit * config.steps + step, total, losses)
+    return judge
+
+
+def _start_value(judge: Any, problem: _Problem, episodes: Int64[np.ndarray, " M"]) -> float:
+    blank = np.zeros_like(problem.start_actions)
+    states = np.hstack([problem.start_features, blank])
+    actions = problem.start_actions
+    values = judge.predict_value(states, actions[:, 0] if problem.discrete else actions)
+    return float(values[episodes].mean(dtype=np.float64))
+
+
+def _interval(values: Float64[np.ndarray, " K"], n: int) -> Estimate:
+    value = float(values.mean())
+    reach = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1))
+    return Estimate(value, value - reach, value + reach, n)
+
+
+@final
+class _Decided:
+    """What d3rlpy asks of the policy it judges: the next action, read off the last columns."""
+
+    def __init__(self, width: int, discrete: bool) -> None:
+        self.width, self.discrete = width, discrete
+        self.impl = self
+
+    def predict_best_action(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, -1] if self.discrete else x[:, -self.width :]
+
+
+@plain_dataclass()
+class _Leading(EncoderFactory):
+    """A vector encoder that does not see the last columns, where the next action is carried."""
+
+    hidden: list[int]
+    trailing: int
+
+    def create(self, observation_shape: Any) -> Encoder:
+        seen = (observation_shape[0] - self.trailing,)
+        return _LeadingEncoder(self._inner().create(seen), self.trailing)
+
+    def create_with_action(
+        self, observation_shape: Any, action_size: int, discrete_action: bool = False
+    ) -> EncoderWithAction:
+        seen = (observation_shape[0] - self.trailing,)
+        inner = self._inner().create_with_action(seen, action_size, discrete_action)
+        return _LeadingEncoderWithAction(inner, self.trailing)
+
+    def _inner(self) -> VectorEncoderFactory:
+        return VectorEncoderFactory(hidden_units=self.hidden)
+
+    @staticmethod
+    def get_type() -> str:
+        return "leading_columns"
+
+
+@final
+class _LeadingEncoder(Encoder):
+    def __init__(self, inner: Encoder, trailing: int) -> None:
+        super().__init__()
+        self.inner, self.trailing = inner, trailing
+
+    def forward(self, x: Any) -> torch.Tensor:
+        return self.inner(x[:, : -self.trailing])
+
+
+@final
+class _LeadingEncoderWithAction(EncoderWithAction):
+    def __init__(self, inner: EncoderWithAction, trailing: int) -> None:
+        super().__init__()
+        self.inner, self.trailing = inner, trailing
+
+    def forward(self, x: Any, action: torch.Tensor) -> torch.Tensor:
+        return self.inner(x[:, : -self.trailing], action)

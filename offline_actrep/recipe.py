@@ -1,0 +1,262 @@
+"""A pipeline as TOML: checked whole before anything runs.
+
+Numbers have their default and meaning where they are used (`MerlionConfig`, `LearnerConfig`,
+`FqeConfig`); a recipe only names what differs. Paths are relative to the recipe's own folder.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from offline_actrep.behaviour import BEHAVIOURS
+from offline_actrep.files.parquet import ColumnMapping
+from offline_actrep.offline.bridge import CONTINUOUS, LearnerConfig
+from offline_actrep.offline.train import settings as learner_settings
+from offline_actrep.ope.fqe import FqeConfig
+from offline_actrep.representations.catalog import checked_settings
+from offline_actrep.simulators.catalog import WORLDS
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class CollectSource(_Strict):
+    """`[log.collect]`: play the recipe's world and log it."""
+
+    behaviour: str
+    """Who plays: a key of `BEHAVIOURS`."""
+    rows: int = Field(ge=1)
+    """At least this many rows, in whole episodes."""
+    seed: int = 0
+    """Of the worlds and the behaviour."""
+    worlds: int = Field(64, ge=1)
+    """How many worlds play side by side."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        return _one_of(self, "behaviour", self.behaviour, BEHAVIOURS)
+
+
+class JourneySource(_Strict):
+    """`[log.complete_journey]`: the Complete Journey purchase log."""
+
+    folder: str
+    """Where its parquet files lie."""
+    min_purchases: int = Field(200, ge=1)
+    """A product is an action if it was bought at least this often."""
+    recent: int = Field(3, ge=1)
+    """How many purchases back the state tells."""
+    max_episode: int = Field(50, ge=2)
+    """Most purchases of a session."""
+
+
+class LogSource(_Strict):
+    """`[log]`: where the log comes from; exactly one of path, collect, complete_journey."""
+
+    path: str | list[str] | None = None
+    """A parquet file, a folder, a glob, or a list of them."""
+    action_table: str | None = None
+    """A parquet file of all actions; None for the actions that the log holds."""
+    columns: ColumnMapping = ColumnMapping()
+    """The log's own column names."""
+    collect: CollectSource | None = None
+    complete_journey: JourneySource | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [k for k in ("path", "collect", "complete_journey") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "[log] needs exactly one of path, collect, complete_journey; "
+                f"there {'are ' + ' and '.join(given) if given else 'is none'}"
+            )
+        return self
+
+
+class WorldRecipe(_Strict):
+    """`[world]`: the simulator the log came from; leave it out for a real log."""
+
+    name: str
+    """A key of `WORLDS`."""
+    preset: str = "paper"
+    """One of the world's presets."""
+    actuators: int | None = None
+    """Maze: replaces the preset's number of actuators."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        return _one_of(self, "world", self.name, WORLDS)
+
+    def options(self) -> dict[str, Any]:
+        """What `make` takes beside the name."""
+        return {"preset": self.preset, "actuators": self.actuators}
+
+
+class FeaturesRecipe(_Strict):
+    """`[features]`: what every network sees of an observation, the same for all methods."""
+
+    fourier: tuple[str, ...] = ()
+    """Names of columns that also enter as sines and cosines."""
+    harmonics: int = Field(6, ge=1)
+    """k of sin and cos of k pi x runs from 1 to this."""
+
+
+class RepresentationRecipe(_Strict):
+    """`[[representations]]`: one set of points a seed."""
+
+    name: str
+    """What learners and the report call it."""
+    method: str
+    """A key of `METHODS`."""
+    settings: dict[str, Any] = {}
+    """Fields of the method's config."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        checked_settings(self.method, self.settings)
+        return self
+
+
+class LearnerRecipe(_Strict):
+    """`[[learners]]`: one policy a seed."""
+
+    name: str
+    """What the report calls it."""
+    method: str
+    """cql, bcq, td3_plus_bc (points), discrete_cql, discrete_bcq, discrete_bc (ids)."""
+    representation: str | None = None
+    """Name of the representation, for learners of points."""
+    settings: dict[str, Any] = {}
+    """Fields of `LearnerConfig`."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        learner_settings(self.method, self.settings)
+        if (self.method in CONTINUOUS) != (self.representation is not None):
+            needs = "needs" if self.method in CONTINUOUS else "takes no"
+            raise ValueError(f"learner {self.name!r}: {self.method} {needs} representation")
+        return self
+
+    def config(self, gamma: float) -> LearnerConfig:
+        """The learner's settings, with the recipe's discount."""
+        return learner_settings(self.method, {"gamma": gamma} | self.settings)
+
+
+class EvaluateRecipe(_Strict):
+    """`[evaluate]`: playing the policies, if there is a world."""
+
+    episodes: int = Field(200, ge=2)
+    """Of the final evaluation, a seed."""
+    curve_points: int = Field(6, ge=1)
+    """How often a learning curve looks at the policy."""
+    curve_episodes: int = Field(64, ge=1)
+    """Episodes of one such look."""
+
+
+class Recipe(_Strict):
+    """The whole pipeline."""
+
+    name: str
+    """Of the run's folder."""
+    title: str = ""
+    """Of the report."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """One fit, training and evaluation each."""
+    gamma: float = Field(0.97, gt=0, lt=1)
+    """Discount a decision: of learners, of MERLION's distance, of FQE."""
+    log: LogSource
+    world: WorldRecipe | None = None
+    features: FeaturesRecipe = FeaturesRecipe()
+    representations: tuple[RepresentationRecipe, ...] = ()
+    learners: Annotated[tuple[LearnerRecipe, ...], Field(min_length=1)]
+    evaluate: EvaluateRecipe = EvaluateRecipe()
+    estimate: FqeConfig | None = FqeConfig()
+    """`[estimate]`: settings of FQE."""
+    estimated: tuple[str, ...] | None = None
+    """Names of the learners that FQE judges; None for all."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        points = [representation.name for representation in self.representations]
+        learners = [learner.name for learner in self.learners]
+        for kind, names in (("representations", points), ("learners", learners)):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"two {kind} are called {twice.pop()!r}; names must differ")
+        for learner in self.learners:
+            if learner.representation is not None and learner.representation not in points:
+                raise ValueError(
+                    f"learner {learner.name!r} asks for representation "
+                    f"{learner.representation!r}; there are {points}"
+                )
+        for name in self.estimated or ():
+            if name not in learners:
+                raise ValueError(f"estimated names {name!r}; there are learners {learners}")
+        if self.log.collect is not None and self.world is None:
+            raise ValueError("[log.collect] plays a world: add a [world] table")
+        return self
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """A recipe from a TOML file; paths in it become absolute.
+
+    Raises:
+        ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"there is no recipe {file}")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file} is not TOML: {error}") from error
+    _absolute(content.get("log"), file.resolve().parent)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{file}:\n" + "\n".join(_explain(error))) from error
+
+
+def _absolute(log: Any, folder: Path) -> None:
+    if not isinstance(log, dict):
+        return
+    for table, key in ((log, "path"), (log, "action_table"), (log.get("complete_journey"), "folder")):
+        if not isinstance(table, dict) or key not in table:
+            continue
+        value = table[key]
+        if isinstance(value, str):
+            table[key] = str(folder / value)
+        elif isinstance(value, list):
+            table[key] = [str(folder / entry) for entry in value]
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            key = str(problem["loc"][-1])
+            near = difflib.get_close_matches(key, _all_keys(Recipe), n=3, cutoff=0.5)
+            message = f"unknown key{'; near it: ' + ', '.join(near) if near else ''}"
+        lines.append(f"  {place}: {message}")
+    return lines
+
+
+def _all_keys(model: type[BaseModel]) -> list[str]:
+    parts = (
+        model, LogSource, CollectSource, JourneySource, WorldRecipe, FeaturesRecipe,
+        RepresentationRecipe, LearnerRecipe, EvaluateRecipe, ColumnMapping,
+    )  # fmt: skip
+    keys = {key for part in parts for key in part.model_fields}
+    return sorted(keys | set(FqeConfig.__dataclass_fields__))
+
+
+def _one_of(owner: Any, what: str, name: str, known: Any) -> Any:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(sorted(known))}")
+    return owner

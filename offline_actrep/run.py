@@ -1,0 +1,548 @@
+"""The stages of a pipeline in order: the only file that knows it.
+
+A stage is a function from artifacts to an artifact, in a folder named by the hash of its settings
+and inputs. A finished one is skipped, so a killed run goes on where it was with the same command.
+Representations, and then learners, run side by side, one process and one torch thread each.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+
+from offline_actrep.behaviour import collect, make_behaviour
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import DecodedPolicy
+from offline_actrep.core.progress import OnStep
+from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.evaluate import estimate, returns
+from offline_actrep.files.artifact import (
+    DONE,
+    digest,
+    is_whole,
+    new_artifact,
+    read_json,
+    write_json,
+)
+from offline_actrep.files.exchange.complete_journey import read_complete_journey
+from offline_actrep.files.parquet import (
+    list_files,
+    read_action_table,
+    read_log,
+    write_action_table,
+    write_log,
+)
+from offline_actrep.nets.features import FeatureConfig, fourier_columns
+from offline_actrep.offline.train import Policy, train
+from offline_actrep.recipe import LearnerRecipe, Recipe, RepresentationRecipe
+from offline_actrep.relabel import Relabelled, relabel
+from offline_actrep.representations.catalog import fit
+from offline_actrep.representations.probe import probe
+from offline_actrep.saved import (
+    load_policy,
+    load_representation,
+    save_representation,
+    write_policy,
+)
+from offline_actrep.simulators.catalog import make
+
+VERSION = version("offline_actrep")
+WORLDS_AT_ONCE = 64
+EVALUATION_SEED = 10_000
+"""Worlds of an evaluation are seeded with this plus the run's seed: never those of a log."""
+CURVE_SEED = 20_000
+"""The same for the looks of a learning curve."""
+NEAR = 0.05
+"""A wanted point is near a real one if no coordinate is, on average, further off than this."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where one stage stands; `done == total` is its end."""
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one run.
+
+    Attributes:
+        recipe: what is run.
+        folder: `out/<name>`.
+    """
+
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """The log in the canonical schema, with its action table."""
+        return self.folder / "log"
+
+    def log_key(self) -> str:
+        """Hash of the log's source; files by their content."""
+        source, world = self.recipe.log, self.recipe.world
+        files = [] if source.path is None else list_files(source.path)
+        files += [Path(source.action_table)] if source.action_table else []
+        if source.complete_journey is not None:
+            files = sorted(Path(source.complete_journey.folder).glob("*.parquet"))
+        contents = [_sha256(file) for file in files]
+        about = source.model_dump(mode="json", exclude={"path", "action_table"})
+        if source.complete_journey is not None:
+            about["complete_journey"].pop("folder")
+        played = None if source.collect is None or world is None else world.model_dump(mode="json")
+        return digest("log", VERSION, about, played, contents)
+
+    def points(self, representation: RepresentationRecipe, seed: int) -> Path:
+        """The folder of a representation, its probe and its re-labelled log."""
+        key = digest(
+            "points",
+            VERSION,
+            read_json(self.log / DONE)["key"],
+            representation.method,
+            self.representation_settings(representation),
+            self.recipe.features.model_dump(mode="json"),
+            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+            seed,
+        )
+        return self.folder / "points" / f"{representation.name}-seed{seed}-{key}"
+
+    def policy(self, learner: LearnerRecipe, seed: int) -> Path:
+        """The folder of a trained policy with its learning curve."""
+        representation = self.representation(learner)
+        made_from = (
+            read_json(self.log / DONE)["key"]
+            if representation is None
+            else self.points(representation, seed).name
+        )
+        key = digest(
+            "policy",
+            VERSION,
+            made_from,
+            learner.method,
+            asdict(learner.config(self.recipe.gamma)),
+            self.recipe.features.model_dump(mode="json"),
+            self.recipe.evaluate.model_dump(mode="json", exclude={"episodes"}),
+            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+            seed,
+        )
+        return self.folder / "policies" / f"{learner.name}-seed{seed}-{key}"
+
+    def judgement(self, learner: LearnerRecipe, seed: int) -> Path:
+        """The folder of a policy's returns and estimates."""
+        recipe = self.recipe
+        judged = recipe.estimate is not None and learner.name in (recipe.estimated or [learner.name])
+        key = digest(
+            "judgement",
+            self.policy(learner, seed).name,
+            recipe.evaluate.episodes,
+            asdict(recipe.estimate) if judged and recipe.estimate else None,
+        )
+        return self.folder / "judgements" / f"{learner.name}-seed{seed}-{key}"
+
+    def references(self) -> Path:
+        """The folder of the returns of random actions and of the behaviour."""
+        key = digest(
+            "references",
+            read_json(self.log / DONE)["key"],
+            self.recipe.evaluate.episodes,
+            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+        )
+        return self.folder / "references" / key
+
+    def representation(self, learner: LearnerRecipe) -> RepresentationRecipe | None:
+        """The representation that a learner asks for."""
+        named = {entry.name: entry for entry in self.recipe.representations}
+        return None if learner.representation is None else named[learner.representation]
+
+    def representation_settings(self, representation: RepresentationRecipe) -> dict[str, Any]:
+        """Its settings; MERLION's distance takes the recipe's discount unless it names its own."""
+        inherited = {"gamma": self.recipe.gamma} if representation.method == "merlion" else {}
+        return inherited | representation.settings
+
+    def read_log(self) -> Log:
+        """The run's log from its canonical copy."""
+        return read_log(self.log / "log.parquet", action_table=self.log / "actions.parquet")
+
+    def features(self, log: Log) -> FeatureConfig:
+        """The recipe's features, names turned into columns."""
+        asked = self.recipe.features
+        return FeatureConfig(
+            fourier=fourier_columns(log.observation_names, asked.fourier),
+            harmonics=asked.harmonics,
+        )
+
+    def world(self, n_worlds: int = WORLDS_AT_ONCE) -> AbstractSimulator | None:
+        """The recipe's simulator, if it has one."""
+        asked = self.recipe.world
+        return None if asked is None else make(asked.name, n_worlds, **asked.options())
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, workers: int = 1, on_event: OnEvent | None = None
+) -> Layout:
+    """Every stage but the report; those already done are skipped.
+
+    Args:
+        recipe: what to run.
+        out: the run's folder becomes `out/<recipe.name>`.
+        workers: processes side by side; 1 runs everything in this one.
+        on_event: is told where each stage stands.
+
+    Raises:
+        ValueError: the log is refused, or the recipe does not fit it.
+    """
+    layout = Layout(recipe, Path(out) / recipe.name)
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    tell: OnEvent = on_event or (lambda event: None)
+    prepare_log(layout, tell)
+    layout.features(layout.read_log())
+    play_references(layout, tell)
+    if workers == 1:
+        for seed in recipe.seeds:
+            for representation in recipe.representations:
+                make_points(layout, representation, seed, tell)
+            for learner in recipe.learners:
+                make_policy(layout, learner, seed, tell)
+                judge(layout, learner, seed, tell)
+    else:
+        _run_side_by_side(layout, workers, tell)
+    write_json(layout.folder / "results.json", results(layout))
+    return layout
+
+
+def prepare_log(layout: Layout, tell: OnEvent) -> None:
+    """Reads, imports or plays the log, checks it, and keeps it in the canonical schema."""
+    key = layout.log_key()
+    if is_whole(layout.log) and read_json(layout.log / DONE)["key"] == key:
+        tell(Event("log", 1, 1, "kept"))
+        return
+    tell(Event("log", 0, 1))
+    log, notes = _source(layout)
+    with new_artifact(layout.log, {"kind": "log", "key": key, **notes}) as draft:
+        write_log(log, draft / "log.parquet")
+        write_action_table(log.action_set, draft / "actions.parquet")
+    tell(Event("log", 1, 1, repr(log)))
+
+
+def _source(layout: Layout) -> tuple[Log, dict[str, Any]]:
+    source = layout.recipe.log
+    if source.collect is not None:
+        world = layout.world(source.collect.worlds)
+        assert world is not None
+        behaviour = make_behaviour(source.collect.behaviour, world.action_set)
+        return collect(behaviour, world, rows=source.collect.rows, seed=source.collect.seed), {}
+    if source.complete_journey is not None:
+        log, report = read_complete_journey(**source.complete_journey.model_dump())
+        return log, {"cleaning": asdict(report)}
+    assert source.path is not None
+    log = read_log(source.path, columns=source.columns, action_table=source.action_table)
+    world = layout.world(1)
+    if world is not None and not log.action_set.same_as(world.action_set):
+        log = read_log(source.path, columns=source.columns, action_table=_table_of(layout, world))
+    return log, {}
+
+
+def _table_of(layout: Layout, world: AbstractSimulator) -> Path:
+    table = layout.folder / "world-actions.parquet"
+    write_action_table(world.action_set, table)
+    return table
+
+
+def play_references(layout: Layout, tell: OnEvent) -> None:
+    """Plays random actions and, where the log was played here, the behaviour itself."""
+    folder, world = layout.references(), layout.world()
+    if is_whole(folder):
+        return
+    log = layout.read_log()
+    found: dict[str, Any] = {
+        "behaviour": log.returns.tolist(),
+        "behaviour_discounted": log.discounted_returns(layout.recipe.gamma).tolist(),
+    }
+    if world is not None:
+        uniform = make_behaviour("uniform", world.action_set)
+        played = returns(
+            uniform, world, episodes=layout.recipe.evaluate.episodes, seed=EVALUATION_SEED
+        )
+        found |= {"random": played.tolist(), "best_known": world.best_return}
+    with new_artifact(folder, {"kind": "references"}) as draft:
+        write_json(draft / "references.json", found)
+    tell(Event("references", 1, 1))
+
+
+def make_points(
+    layout: Layout, representation: RepresentationRecipe, seed: int, tell: OnEvent
+) -> Path:
+    """Fits a representation, probes it, re-labels the log with it."""
+    folder = layout.points(representation, seed)
+    stage = f"points {representation.name} seed {seed}"
+    if is_whole(folder):
+        tell(Event(stage, 1, 1, "kept"))
+        return folder
+    log, world, started = layout.read_log(), layout.world(1), time.perf_counter()
+    made = fit(
+        representation.method,
+        log,
+        seed=seed,
+        features=layout.features(log),
+        on_step=_telling(tell, stage),
+        **layout.representation_settings(representation),
+    )
+    seconds = time.perf_counter() - started
+    probed = probe(log, made, seed=seed, effects=None if world is None else world.effects)
+    with new_artifact(folder, {"kind": "points", "seconds": seconds, "seed": seed}) as draft:
+        save_representation(made, draft / "representation")
+        write_json(draft / "probe.json", probed.as_dict())
+        relabel(log, made).write_parquet(draft / "relabelled.parquet")
+    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
+    return folder
+
+
+def make_policy(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> Path:
+    """Trains a learner, looking at the policy now and then."""
+    folder = layout.policy(learner, seed)
+    stage = f"train {learner.name} seed {seed}"
+    if is_whole(folder):
+        tell(Event(stage, 1, 1, "kept"))
+        return folder
+    log, world = layout.read_log(), layout.world()
+    data, config = _learning_data(layout, learner, seed, log), layout.recipe.evaluate
+    settings = learner.config(layout.recipe.gamma)
+    looks: list[dict[str, float | None]] = []
+    looking = 0.0
+
+    def look(step: int, policy: Policy) -> None:
+        nonlocal looking
+        began = time.perf_counter()
+        played = None
+        if world is not None:
+            played = returns(
+                policy, world, episodes=config.curve_episodes, seed=CURVE_SEED + seed
+            ).mean()
+        looks.append({"step": step, "return": played, **_inspect(policy, log, seed)})
+        looking += time.perf_counter() - began
+
+    started = time.perf_counter()
+    policy = train(
+        data,
+        learner.method,
+        seed=seed,
+        features=layout.features(log),
+        on_step=_telling(tell, stage),
+        on_checkpoint=look,
+        checkpoint_every=max(1, settings.steps // config.curve_points),
+        **asdict(settings),
+    )
+    seconds = time.perf_counter() - started - looking
+    with new_artifact(folder, {"kind": "policy", "seconds": seconds, "seed": seed}) as draft:
+        write_policy(policy, draft)
+        write_json(draft / "curve.json", looks)
+    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
+    return folder
+
+
+def _learning_data(
+    layout: Layout, learner: LearnerRecipe, seed: int, log: Log
+) -> Log | Relabelled:
+    wanted = layout.representation(learner)
+    if wanted is None:
+        return log
+    folder = layout.points(wanted, seed) / "representation"
+    return relabel(log, load_representation(folder))
+
+
+def _inspect(policy: Policy, log: Log, seed: int, states: int = 256) -> dict[str, float | None]:
+    draws = np.random.default_rng(seed)
+    starts = log.starts[draws.integers(log.n_episodes, size=min(states, log.n_episodes))]
+    chosen = policy.choose(starts)
+    if not isinstance(policy, DecodedPolicy):
+        return {"start_q": float(policy.value(starts, chosen).mean()), "near_share": None}
+    representation = policy.representation
+    points = representation.embed(torch.from_numpy(starts), torch.from_numpy(chosen)).numpy()
+    seen = log.observations[draws.integers(len(log), size=states)]
+    gap = policy.nearest(seen)[1]
+    return {
+        "start_q": float(policy.actor.value(starts, points).mean()),
+        "near_share": float((gap <= NEAR * representation.dim).mean()),
+    }
+
+
+def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> Path:
+    """Plays a trained policy and estimates its value from the log alone."""
+    folder, recipe = layout.judgement(learner, seed), layout.recipe
+    stage = f"judge {learner.name} seed {seed}"
+    if is_whole(folder):
+        tell(Event(stage, 1, 1, "kept"))
+        return folder
+    tell(Event(stage, 0, 1))
+    policy, log, world = load_policy(layout.policy(learner, seed)), layout.read_log(), layout.world()
+    found: dict[str, Any] = {}
+    if world is not None:
+        for name, gamma in (("returns", 1.0), ("discounted_returns", recipe.gamma)):
+            found[name] = returns(
+                policy,
+                world,
+                episodes=recipe.evaluate.episodes,
+                seed=EVALUATION_SEED + seed,
+                gamma=gamma,
+            ).tolist()
+    if recipe.estimate is not None and learner.name in (recipe.estimated or [learner.name]):
+        judged = estimate(
+            policy, log, "fqe", seed=seed, on_step=_telling(tell, stage), **asdict(recipe.estimate)
+        )
+        found["fqe"] = judged.as_dict()
+    with new_artifact(folder, {"kind": "judgement", "seed": seed}) as draft:
+        write_json(draft / "judgement.json", found)
+    tell(Event(stage, 1, 1))
+    return folder
+
+
+def results(layout: Layout) -> dict[str, Any]:
+    """All that the run found, in one JSON object: what a report and a result table are made of."""
+    recipe = layout.recipe
+    runs = []
+    for learner in recipe.learners:
+        for seed in recipe.seeds:
+            policy, judged = layout.policy(learner, seed), layout.judgement(learner, seed)
+            runs.append(
+                {
+                    "learner": learner.name,
+                    "method": learner.method,
+                    "representation": learner.representation,
+                    "seed": seed,
+                    "steps": learner.config(recipe.gamma).steps,
+                    "train_seconds": read_json(policy / DONE)["seconds"],
+                    "curve": read_json(policy / "curve.json"),
+                    **read_json(judged / "judgement.json"),
+                }
+            )
+    probes = [
+        {
+            "representation": representation.name,
+            "seed": seed,
+            "fit_seconds": read_json(layout.points(representation, seed) / DONE)["seconds"],
+            **read_json(layout.points(representation, seed) / "probe.json"),
+        }
+        for representation in recipe.representations
+        for seed in recipe.seeds
+    ]
+    return {
+        "name": recipe.name,
+        "version": VERSION,
+        "log": read_json(layout.log / DONE),
+        "references": read_json(layout.references() / "references.json"),
+        "probes": probes,
+        "runs": runs,
+    }
+
+
+def _telling(tell: OnEvent, stage: str) -> OnStep:
+    def on_step(done: int, total: int, losses: Mapping[str, float]) -> None:
+        note = " ".join(f"{name} {value:.3g}" for name, value in list(losses.items())[:3])
+        tell(Event(stage, min(done, total - 1), total, note))
+
+    return on_step
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _run_side_by_side(layout: Layout, workers: int, tell: OnEvent) -> None:
+    """Points first, each learner as soon as its points are there; the first error ends all."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        events: Any = manager.Queue()
+        pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(), events)
+        )
+        try:
+            pending = _points_tasks(pool, layout) | _learner_tasks(pool, layout, None, None)
+            while pending:
+                done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(events, tell)
+                for future in done:
+                    future.result()
+                    made = pending.pop(future)
+                    if made is not None:
+                        pending |= _learner_tasks(pool, layout, *made)
+            _drain(events, tell)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_Pending = dict[Future[None], tuple[str, int] | None]
+"""Tasks under way: the points (name, seed) that one makes, None for a learner."""
+
+
+def _points_tasks(pool: ProcessPoolExecutor, layout: Layout) -> _Pending:
+    return {
+        pool.submit(_points_task, layout, representation, seed): (representation.name, seed)
+        for seed in layout.recipe.seeds
+        for representation in layout.recipe.representations
+    }
+
+
+def _learner_tasks(
+    pool: ProcessPoolExecutor, layout: Layout, points: str | None, seed: int | None
+) -> _Pending:
+    """The learners that wait for these points; without a name, those that wait for none."""
+    return {
+        pool.submit(_learner_task, layout, learner, each): None
+        for each in (layout.recipe.seeds if seed is None else (seed,))
+        for learner in layout.recipe.learners
+        if learner.representation == points
+    }
+
+
+def _drain(events: Any, tell: OnEvent) -> None:
+    while True:
+        try:
+            tell(events.get_nowait())
+        except Empty:
+            return
+
+
+_EVENTS: list[Any] = []
+"""The queue of a worker process, set once at its start."""
+
+
+def _begin_worker(parent: int, events: Any) -> None:
+    torch.set_num_threads(1)
+    _EVENTS.append(events)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """A worker whose parent was killed must not go on writing."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _points_task(layout: Layout, representation: RepresentationRecipe, seed: int) -> None:
+    make_points(layout, representation, seed, _EVENTS[0].put)
+
+
+def _learner_task(layout: Layout, learner: LearnerRecipe, seed: int) -> None:
+    make_policy(layout, learner, seed, _EVENTS[0].put)
+    judge(layout, learner, seed, _EVENTS[0].put)
