@@ -209,9 +209,7 @@ def make_behaviour(name: str, action_set: ActionSet) -> AbstractBehaviour:
     return BEHAVIOURS[name](action_set)
 
 
-def collect(
-    behaviour: AbstractBehaviour, world: AbstractSimulator, *, rows: int, seed: int
-) -> Log:
+def collect(behaviour: AbstractBehaviour, world: AbstractSimulator, *, rows: int, seed: int) -> Log:
     """A log of at least `rows` rows, whole episodes only, propensities included.
 
     Every world contributes the same number of episodes, so that the cut favours neither short nor

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from offline_actrep.behaviour import make_behaviour
 from offline_actrep.core.estimate import Estimate, mean_estimate
@@ -19,14 +20,17 @@ def headroom(
     *,
     seed: int,
     episodes: int = 1000,
+    steps: int | None = None,
     on_step: OnStep | None = None,
 ) -> dict[str, Estimate]:
     """Returns of random actions, the behaviour, behaviour cloning on ids, and the best known.
 
-    A log is worth learning from if the first three stay well below the last.
+    A log is worth learning from if the first three stay well below the last. `steps` are the
+    cloning's gradient steps; None for its default.
     """
     uniform = make_behaviour("uniform", world.action_set)
-    cloned = train(log, "discrete_bc", seed=seed, on_step=on_step)
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    cloned = train(log, "discrete_bc", seed=seed, on_step=on_step, **changes)
     best = world.best_return
     return {
         "random": evaluate(uniform, world, episodes=episodes, seed=seed + 1),
@@ -36,9 +40,7 @@ def headroom(
     }
 
 
-def write_card(
-    path: Path, log: Log, measured: Mapping[str, Estimate], *, made_by: str
-) -> None:
+def write_card(path: Path, log: Log, measured: Mapping[str, Estimate], *, made_by: str) -> None:
     """The card as Markdown."""
     table = Table(
         ("policy", "mean return", "95 % interval"),

@@ -6,6 +6,7 @@ mend it); 130 interrupted. With `--json` standard output holds one JSON object, 
 """
 
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,10 @@ from offline_actrep.summary import probe_table, results_table, summarise
 
 REFUSED = 2
 INTERRUPTED = 130
+NOT_SETTINGS = frozenset(
+    {"log", "data", "policy", "name", "seed", "features", "on_step", "on_checkpoint"}
+)
+"""Parameters of the functions called that `--set` must not touch."""
 
 app = typer.Typer(
     help="Offline reinforcement learning when the actions are thousands of discrete things.",
@@ -72,7 +77,8 @@ Columns = Annotated[
 ]
 Actions = Annotated[Path | None, typer.Option("--actions", help="Parquet table of all actions.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, e.g. --set steps=9000; repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="A setting, e.g. --set steps=9000; repeatable."),
 ]
 Fourier = Annotated[
     list[str] | None, typer.Option(help="Column that also enters as sines; repeatable.")
@@ -136,9 +142,15 @@ def collect(
         if card is not None:
             with _bar("headroom") as on_step:
                 measured = headroom(log, worlds, seed=seed, on_step=on_step)
-            made_by = f"collect {world} --preset {preset} --behaviour {behaviour} --rows {rows} --seed {seed}"
+            made_by = (
+                f"collect {world} --preset {preset} --behaviour {behaviour} "
+                f"--rows {rows} --seed {seed}"
+            )
             write_card(card, log, measured, made_by=made_by)
-            found |= {"card": str(card), "headroom": {k: v.as_dict() for k, v in measured.items()}}
+            found |= {
+                "card": str(card),
+                "headroom": {k: v.as_dict() for k, v in measured.items()},
+            }
         _say(found, as_json)
 
 
@@ -167,7 +179,10 @@ def fit(
                 **_settings(settings),
             )
         save_representation(made, out, {"log": read.fingerprint, "seed": seed})
-        _say({"representation": str(out), "dim": made.dim, "actions": len(read.action_set)}, as_json)
+        _say(
+            {"representation": str(out), "dim": made.dim, "actions": len(read.action_set)},
+            as_json,
+        )
 
 
 @app.command()
@@ -323,6 +338,8 @@ def _settings(entries: list[str] | None) -> dict[str, Any]:
         name, equals, value = entry.partition("=")
         if not equals:
             raise ValueError(f"--set takes name=value, got {entry!r}")
+        if name in NOT_SETTINGS:
+            raise ValueError(f"--set {entry}: {name} is no setting; it has its own option or place")
         try:
             settings[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -332,10 +349,19 @@ def _settings(entries: list[str] | None) -> dict[str, Any]:
 
 def _say(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(_finite(found), allow_nan=False))
     else:
         for name, value in found.items():
             print(f"{name}: {value}")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and no NaN: they become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

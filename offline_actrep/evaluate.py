@@ -32,7 +32,9 @@ def evaluate(
     Raises:
         ValueError: no episodes asked for, or the policy's catalogue is not the world's.
     """
-    return mean_estimate(returns(policy, world, episodes=episodes, seed=seed, gamma=gamma), seed=seed)
+    return mean_estimate(
+        returns(policy, world, episodes=episodes, seed=seed, gamma=gamma), seed=seed
+    )
 
 
 def returns(

@@ -360,9 +360,7 @@ def _point_keys(panels: Sequence[PointPanel]) -> list[Artist]:
     return [*keys, Patch(fill=False, edgecolor=GREY, label="the square [-1, 1]²")]
 
 
-def trajectories(
-    scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_ 2"]]]
-) -> Figure:
+def trajectories(scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_ 2"]]]) -> Figure:
     """The ways each policy took: a panel a policy, a line an episode, a dot where it ended.
 
     Raises:
@@ -502,9 +500,7 @@ def _draw_interval(ax: Axes, place: int, estimate: Estimate, low: float, high: f
         ax.plot([end if finite else edge], [place], color=colour, marker=marker, clip_on=False)
     if math.isfinite(estimate.value):
         ax.plot([estimate.value], [place], color=colour, marker="o", markersize=7)
-    ax.text(
-        1.03, place, str(estimate), transform=ax.get_yaxis_transform(), va="center", fontsize=9
-    )
+    ax.text(1.03, place, str(estimate), transform=ax.get_yaxis_transform(), va="center", fontsize=9)
 
 
 def histogram(values: Real[np.ndarray, " N"], *, label: str, title: str) -> Figure:
@@ -520,9 +516,7 @@ def histogram(values: Real[np.ndarray, " N"], *, label: str, title: str) -> Figu
     """
     finite = values[np.isfinite(values)].astype(np.float64)
     if not len(finite):
-        raise ValueError(
-            f"a histogram needs at least one finite value, got {len(values)} others"
-        )
+        raise ValueError(f"a histogram needs at least one finite value, got {len(values)} others")
     figure = _figure(WIDTH, 3.4)
     ax = figure.subplots()
     _clean(ax)
@@ -557,9 +551,7 @@ def action_frequency(counts: Int[np.ndarray, " A"]) -> Figure:
     """
     ranked = np.sort(counts[counts > 0])[::-1]
     if not len(ranked):
-        raise ValueError(
-            f"none of the {len(counts):,} actions was logged, there is no frequency"
-        )
+        raise ValueError(f"none of the {len(counts):,} actions was logged, there is no frequency")
     figure = _figure(WIDTH, 3.6)
     ax = figure.subplots()
     _clean(ax)
@@ -607,9 +599,7 @@ def distance_fit(predicted: Float[np.ndarray, " N"], target: Float[np.ndarray, "
     ax = figure.subplots()
     _clean(ax)
     top = 1.03 * float(max(target.max(), predicted.max())) or 1.0
-    cells = ax.hexbin(
-        target, predicted, gridsize=45, bins="log", mincnt=1, extent=(0, top, 0, top)
-    )
+    cells = ax.hexbin(target, predicted, gridsize=45, bins="log", mincnt=1, extent=(0, top, 0, top))
     ax.plot([0, top], [0, top], color=INK, linestyle="--", linewidth=1.2)
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     bar = figure.colorbar(cells, ax=ax, shrink=0.9)

@@ -7,7 +7,7 @@ Numbers have their default and meaning where they are used (`MerlionConfig`, `Le
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,15 +29,15 @@ class CollectSource(_Strict):
 
     behaviour: str
     """Who plays: a key of `BEHAVIOURS`."""
-    rows: int = Field(ge=1)
+    rows: Annotated[int, Field(ge=1)]
     """At least this many rows, in whole episodes."""
     seed: int = 0
     """Of the worlds and the behaviour."""
-    worlds: int = Field(64, ge=1)
+    worlds: Annotated[int, Field(ge=1)] = 64
     """How many worlds play side by side."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known(self) -> "CollectSource":
         return _one_of(self, "behaviour", self.behaviour, BEHAVIOURS)
 
 
@@ -46,11 +46,11 @@ class JourneySource(_Strict):
 
     folder: str
     """Where its parquet files lie."""
-    min_purchases: int = Field(200, ge=1)
+    min_purchases: Annotated[int, Field(ge=1)] = 200
     """A product is an action if it was bought at least this often."""
-    recent: int = Field(3, ge=1)
+    recent: Annotated[int, Field(ge=1)] = 3
     """How many purchases back the state tells."""
-    max_episode: int = Field(50, ge=2)
+    max_episode: Annotated[int, Field(ge=2)] = 50
     """Most purchases of a session."""
 
 
@@ -67,7 +67,7 @@ class LogSource(_Strict):
     complete_journey: JourneySource | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one(self) -> "LogSource":
         given = [k for k in ("path", "collect", "complete_journey") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(
@@ -88,7 +88,7 @@ class WorldRecipe(_Strict):
     """Maze: replaces the preset's number of actuators."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known(self) -> "WorldRecipe":
         return _one_of(self, "world", self.name, WORLDS)
 
     def options(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class FeaturesRecipe(_Strict):
 
     fourier: tuple[str, ...] = ()
     """Names of columns that also enter as sines and cosines."""
-    harmonics: int = Field(6, ge=1)
+    harmonics: Annotated[int, Field(ge=1)] = 6
     """k of sin and cos of k pi x runs from 1 to this."""
 
 
@@ -116,7 +116,7 @@ class RepresentationRecipe(_Strict):
     """Fields of the method's config."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known(self) -> "RepresentationRecipe":
         checked_settings(self.method, self.settings)
         return self
 
@@ -134,7 +134,7 @@ class LearnerRecipe(_Strict):
     """Fields of `LearnerConfig`."""
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _known(self) -> "LearnerRecipe":
         learner_settings(self.method, self.settings)
         if (self.method in CONTINUOUS) != (self.representation is not None):
             needs = "needs" if self.method in CONTINUOUS else "takes no"
@@ -149,11 +149,11 @@ class LearnerRecipe(_Strict):
 class EvaluateRecipe(_Strict):
     """`[evaluate]`: playing the policies, if there is a world."""
 
-    episodes: int = Field(200, ge=2)
+    episodes: Annotated[int, Field(ge=2)] = 200
     """Of the final evaluation, a seed."""
-    curve_points: int = Field(6, ge=1)
+    curve_points: Annotated[int, Field(ge=1)] = 6
     """How often a learning curve looks at the policy."""
-    curve_episodes: int = Field(64, ge=1)
+    curve_episodes: Annotated[int, Field(ge=1)] = 64
     """Episodes of one such look."""
 
 
@@ -166,7 +166,7 @@ class Recipe(_Strict):
     """Of the report."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     """One fit, training and evaluation each."""
-    gamma: float = Field(0.97, gt=0, lt=1)
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.97
     """Discount a decision: of learners, of MERLION's distance, of FQE."""
     log: LogSource
     world: WorldRecipe | None = None
@@ -180,7 +180,7 @@ class Recipe(_Strict):
     """Names of the learners that FQE judges; None for all."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "Recipe":
         points = [representation.name for representation in self.representations]
         learners = [learner.name for learner in self.learners]
         for kind, names in (("representations", points), ("learners", learners)):
@@ -212,7 +212,7 @@ def read_recipe(path: str | Path) -> Recipe:
         raise ValueError(f"there is no recipe {file}")
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from error
     _absolute(content.get("log"), file.resolve().parent)
     try:
@@ -224,7 +224,11 @@ def read_recipe(path: str | Path) -> Recipe:
 def _absolute(log: Any, folder: Path) -> None:
     if not isinstance(log, dict):
         return
-    for table, key in ((log, "path"), (log, "action_table"), (log.get("complete_journey"), "folder")):
+    for table, key in (
+        (log, "path"),
+        (log, "action_table"),
+        (log.get("complete_journey"), "folder"),
+    ):
         if not isinstance(table, dict) or key not in table:
             continue
         value = table[key]

@@ -17,9 +17,7 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_NUMBER = re.compile(
-    r"[-+\u2212]?(\d[\d,]*\.?\d*|\.\d+|inf)(e[-+]?\d+)?( ?%| \[[^\]]*\]| ± .*)?"
-)
+_NUMBER = re.compile(r"[-+\u2212]?(\d[\d,]*\.?\d*|\.\d+|inf)(e[-+]?\d+)?( ?%| \[[^\]]*\]| ± .*)?")
 _NOTHING = ("", "-", "nan")
 # An underscore inside a word is no mark in Markdown, so names like `cql_alpha` stay readable.
 _MARKDOWN = re.compile(r"[\\|*`<]|(?<!\w)_|_(?!\w)")

@@ -46,7 +46,14 @@ def play(
             probabilities = np.ones(len(actions))
         following, rewards, terminated, truncated = world.advance(actions)
         yield Transitions(
-            fresh, observations, actions, probabilities, rewards, terminated, truncated, following
+            fresh,
+            observations,
+            actions,
+            probabilities,
+            rewards,
+            terminated,
+            truncated,
+            following,
         )
         fresh = terminated | truncated
         observations = world.restart(fresh) if fresh.any() else following

@@ -15,7 +15,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -38,13 +37,13 @@ from offline_actrep.files.artifact import (
 from offline_actrep.files.exchange.complete_journey import read_complete_journey
 from offline_actrep.files.parquet import (
     list_files,
-    read_action_table,
     read_log,
     write_action_table,
     write_log,
 )
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.train import Policy, train
+from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.recipe import LearnerRecipe, Recipe, RepresentationRecipe
 from offline_actrep.relabel import Relabelled, relabel
 from offline_actrep.representations.catalog import fit
@@ -149,14 +148,18 @@ class Layout:
     def judgement(self, learner: LearnerRecipe, seed: int) -> Path:
         """The folder of a policy's returns and estimates."""
         recipe = self.recipe
-        judged = recipe.estimate is not None and learner.name in (recipe.estimated or [learner.name])
         key = digest(
             "judgement",
             self.policy(learner, seed).name,
             recipe.evaluate.episodes,
-            asdict(recipe.estimate) if judged and recipe.estimate else None,
+            None if (fqe := self.estimator(learner)) is None else asdict(fqe),
         )
         return self.folder / "judgements" / f"{learner.name}-seed{seed}-{key}"
+
+    def estimator(self, learner: LearnerRecipe) -> FqeConfig | None:
+        """FQE's settings for this learner; None where it is not to be estimated."""
+        named = self.recipe.estimated
+        return self.recipe.estimate if named is None or learner.name in named else None
 
     def references(self) -> Path:
         """The folder of the returns of random actions and of the behaviour."""
@@ -282,7 +285,7 @@ def play_references(layout: Layout, tell: OnEvent) -> None:
         played = returns(
             uniform, world, episodes=layout.recipe.evaluate.episodes, seed=EVALUATION_SEED
         )
-        found |= {"random": played.tolist(), "best_known": world.best_return}
+        found["random"] = played.tolist()
     with new_artifact(folder, {"kind": "references"}) as draft:
         write_json(draft / "references.json", found)
     tell(Event("references", 1, 1))
@@ -359,9 +362,7 @@ def make_policy(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent
     return folder
 
 
-def _learning_data(
-    layout: Layout, learner: LearnerRecipe, seed: int, log: Log
-) -> Log | Relabelled:
+def _learning_data(layout: Layout, learner: LearnerRecipe, seed: int, log: Log) -> Log | Relabelled:
     wanted = layout.representation(learner)
     if wanted is None:
         return log
@@ -374,7 +375,8 @@ def _inspect(policy: Policy, log: Log, seed: int, states: int = 256) -> dict[str
     starts = log.starts[draws.integers(log.n_episodes, size=min(states, log.n_episodes))]
     chosen = policy.choose(starts)
     if not isinstance(policy, DecodedPolicy):
-        return {"start_q": float(policy.value(starts, chosen).mean()), "near_share": None}
+        q = float(policy.value(starts, chosen).mean())
+        return {"start_q": q if np.isfinite(q) else None, "near_share": None}
     representation = policy.representation
     points = representation.embed(torch.from_numpy(starts), torch.from_numpy(chosen)).numpy()
     seen = log.observations[draws.integers(len(log), size=states)]
@@ -393,7 +395,11 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
         tell(Event(stage, 1, 1, "kept"))
         return folder
     tell(Event(stage, 0, 1))
-    policy, log, world = load_policy(layout.policy(learner, seed)), layout.read_log(), layout.world()
+    policy, log, world = (
+        load_policy(layout.policy(learner, seed)),
+        layout.read_log(),
+        layout.world(),
+    )
     found: dict[str, Any] = {}
     if world is not None:
         for name, gamma in (("returns", 1.0), ("discounted_returns", recipe.gamma)):
@@ -404,9 +410,15 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
                 seed=EVALUATION_SEED + seed,
                 gamma=gamma,
             ).tolist()
-    if recipe.estimate is not None and learner.name in (recipe.estimated or [learner.name]):
+    estimator = layout.estimator(learner)
+    if estimator is not None:
         judged = estimate(
-            policy, log, "fqe", seed=seed, on_step=_telling(tell, stage), **asdict(recipe.estimate)
+            policy,
+            log,
+            "fqe",
+            seed=seed,
+            on_step=_telling(tell, stage),
+            **asdict(estimator),
         )
         found["fqe"] = judged.as_dict()
     with new_artifact(folder, {"kind": "judgement", "seed": seed}) as draft:
@@ -444,11 +456,14 @@ def results(layout: Layout) -> dict[str, Any]:
         for representation in recipe.representations
         for seed in recipe.seeds
     ]
+    references, world = read_json(layout.references() / "references.json"), layout.world(1)
+    if world is not None and np.isfinite(world.best_return):
+        references["best_known"] = world.best_return
     return {
         "name": recipe.name,
         "version": VERSION,
         "log": read_json(layout.log / DONE),
-        "references": read_json(layout.references() / "references.json"),
+        "references": references,
         "probes": probes,
         "runs": runs,
     }
@@ -470,24 +485,22 @@ def _sha256(file: Path) -> str:
 def _run_side_by_side(layout: Layout, workers: int, tell: OnEvent) -> None:
     """Points first, each learner as soon as its points are there; the first error ends all."""
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events: Any = manager.Queue()
-        pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(), events)
-        )
-        try:
-            pending = _points_tasks(pool, layout) | _learner_tasks(pool, layout, None, None)
-            while pending:
-                done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                _drain(events, tell)
-                for future in done:
-                    future.result()
-                    made = pending.pop(future)
-                    if made is not None:
-                        pending |= _learner_tasks(pool, layout, *made)
+    events: Any = context.SimpleQueue()
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(), events)
+    )
+    try:
+        pending = _points_tasks(pool, layout) | _learner_tasks(pool, layout, None, None)
+        while pending:
+            done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(events, tell)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in done:
+                future.result()
+                made = pending.pop(future)
+                if made is not None:
+                    pending |= _learner_tasks(pool, layout, *made)
+    finally:
+        _shut_down(pool, events, tell)
 
 
 _Pending = dict[Future[None], tuple[str, int] | None]
@@ -515,11 +528,18 @@ def _learner_tasks(
 
 
 def _drain(events: Any, tell: OnEvent) -> None:
-    while True:
-        try:
-            tell(events.get_nowait())
-        except Empty:
-            return
+    while not events.empty():
+        tell(events.get())
+
+
+def _shut_down(pool: ProcessPoolExecutor, events: Any, tell: OnEvent) -> None:
+    """Waits for the tasks under way; a task that tells something needs a reader to go on."""
+    closing = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+    closing.start()
+    while closing.is_alive():
+        _drain(events, tell)
+        closing.join(timeout=0.2)
+    _drain(events, tell)
 
 
 _EVENTS: list[Any] = []

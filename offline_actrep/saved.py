@@ -25,7 +25,9 @@ from offline_actrep.representations import catalog
 
 
 def save_representation(
-    representation: AbstractRepresentation, folder: str | Path, about: dict[str, Any] | None = None
+    representation: AbstractRepresentation,
+    folder: str | Path,
+    about: dict[str, Any] | None = None,
 ) -> Path:
     """Writes a representation with its action ids; `about` says what it was made from."""
     target = Path(folder)
@@ -60,7 +62,10 @@ def write_policy(policy: Policy, draft: Path) -> None:
     content = {
         "method": learner.name,
         "settings": {k: getattr(learner.config, k) for k in LearnerConfig.__dataclass_fields__},
-        "features": {"fourier": features.config.fourier, "harmonics": features.config.harmonics},
+        "features": {
+            "fourier": features.config.fourier,
+            "harmonics": features.config.harmonics,
+        },
         "observation_size": len(features.shift),
         "reward_scale": inner.reward_scale,
         "action_size": len(policy.action_set) if isinstance(inner, IdPolicy) else inner.dim,
@@ -82,7 +87,10 @@ def load_policy(folder: str | Path) -> Policy:
         ValueError: the folder is no finished policy.
     """
     place = _whole(folder, "policy")
-    content, parts = read_json(place / "policy.json"), read_tensors(place / "policy.safetensors")
+    content, parts = (
+        read_json(place / "policy.json"),
+        read_tensors(place / "policy.safetensors"),
+    )
     features = ObservationFeatures(content["observation_size"], _features(content["features"]))
     features.load_state_dict(_under("features.", parts))
     learner = Learner(

@@ -81,7 +81,7 @@ def results_table(layout: Layout) -> Table:
     for name in dict.fromkeys(run["learner"] for run in found["runs"]):
         runs = [run for run in found["runs"] if run["learner"] == name]
         rows.append(_row(name, runs))
-    if played:
+    if "best_known" in references:
         best = f"{references['best_known']:.1f}"
         rows.append(["best known", "-", best, "-", *["-"] * 4])
     seeds = len(layout.recipe.seeds)
@@ -138,9 +138,7 @@ def _headline(layout: Layout, found: Mapping[str, Any], figures: Path) -> Sectio
     runs = found["runs"]
     names = list(dict.fromkeys(run["learner"] for run in runs))
     if "returns" not in runs[0]:
-        judged = [
-            (run["learner"], Estimate(**run["fqe"])) for run in runs if "fqe" in run
-        ]
+        judged = [(run["learner"], Estimate(**run["fqe"])) for run in runs if "fqe" in run]
         label = f"FQE: discounted return from the log alone (gamma {layout.recipe.gamma})"
         logged = float(np.mean(found["references"]["behaviour_discounted"]))
         references = {"behaviour": logged}
@@ -171,6 +169,7 @@ def _references(found: Mapping[str, Any]) -> dict[str, float]:
     known = {"behaviour": float(np.mean(references["behaviour"]))}
     if "random" in references:
         known["random"] = float(np.mean(references["random"]))
+    if "best_known" in references:
         known["best known"] = float(references["best_known"])
     return known
 
@@ -187,10 +186,11 @@ def _curves(found: Mapping[str, Any], figures: Path) -> list[Section]:
                 near_share=_measured(looks, "near_share"),
             )
         )
+    every = [curve for runs in curves.values() for curve in runs]
+    if all(c.returns is None and c.start_q is None and c.near_share is None for c in every):
+        return []
     references = _references(found) if "random" in found["references"] else {}
-    file = plots.save(
-        plots.learning_curves(curves, references=references), figures / "curves.png"
-    )
+    file = plots.save(plots.learning_curves(curves, references=references), figures / "curves.png")
     text = (
         "The policy as it was learnt: its true return where there is a simulator, its own Q at "
         "the episodes' first states in the log's unit of reward, and how often the point that it "
@@ -249,9 +249,7 @@ def _scene(world: Maze) -> plots.Scene:
     return plots.Scene([box(wall) for wall in settings.walls], regions, settings.start)
 
 
-def _points(
-    layout: Layout, log: Log, found: Mapping[str, Any], figures: Path
-) -> list[Section]:
+def _points(layout: Layout, log: Log, found: Mapping[str, Any], figures: Path) -> list[Section]:
     if not layout.recipe.representations:
         return []
     seed = layout.recipe.seeds[0]
@@ -319,17 +317,26 @@ def _map(
         if effects is not None and effects.shape[1] == 2:
             panels.append(
                 plots.PointPanel(
-                    f"{title}: true effect", flat, plots.effect_colours(effects), "effect", chosen
+                    f"{title}: true effect",
+                    flat,
+                    plots.effect_colours(effects),
+                    "effect",
+                    chosen,
                 )
             )
         q = policy.actor.value(states, table).astype(np.float64)
-        panels.append(plots.PointPanel(f"{title}: Q", flat, q, "Q", chosen))
+        q = np.clip(q, *np.quantile(q, (0.02, 0.98)))
+        panels.append(plots.PointPanel(f"{title}: Q", flat, q, "Q, 2 % tails clipped", chosen))
     columns = len(panels) // 2
     file = plots.save(
         plots.point_map(panels, columns=columns), figures / f"points-{representation}.png"
     )
-    return [FigureFile(file, f"{representation}: all actions' points; the star is what "
-                             f"{learners[0].name} wants.")]
+    return [
+        FigureFile(
+            file,
+            f"{representation}: all actions' points; the star is what {learners[0].name} wants.",
+        )
+    ]
 
 
 def _log_section(log: Log, figures: Path) -> Section:
@@ -343,8 +350,14 @@ def _log_section(log: Log, figures: Path) -> Section:
             ["actions that the log took", f"{int((counts > 0).sum()):,}"],
             ["rows an action, median", f"{np.median(counts):.0f}"],
             ["episodes that terminated", f"{log.terminated.sum() / log.n_episodes:.1%}"],
-            ["rows without a next observation that do not terminate", f"{(~log.usable).sum():,}"],
-            ["propensities", "logged" if log.action_probabilities is not None else "not logged"],
+            [
+                "rows without a next observation that do not terminate",
+                f"{(~log.usable).sum():,}",
+            ],
+            [
+                "propensities",
+                "logged" if log.action_probabilities is not None else "not logged",
+            ],
         ],
     )
     frequency = plots.save(plots.action_frequency(counts), figures / "actions.png")

@@ -166,9 +166,7 @@ def test_the_palette_stands_out_from_white_and_from_itself() -> None:
 
 
 def test_panels_without_data_are_left_out() -> None:
-    share = Curve(
-        STEPS, start_q=np.array([1.0, 2.0, 3.0]), near_share=np.array([0.0, 0.5, 1.0])
-    )
+    share = Curve(STEPS, start_q=np.array([1.0, 2.0, 3.0]), near_share=np.array([0.0, 0.5, 1.0]))
     figure = plots.learning_curves({"a": share}, references={"log": 2.0})
     assert [ax.get_ylabel().split("\n")[0] for ax in figure.axes] == [
         "Q at the start state",
@@ -224,9 +222,7 @@ def test_references_are_dashed_lines_with_name_and_value_that_do_not_overlap() -
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.01, 0.12))
-def test_labels_pushed_apart_keep_order_gap_and_the_top(
-    places: list[float], gap: float
-) -> None:
+def test_labels_pushed_apart_keep_order_gap_and_the_top(places: list[float], gap: float) -> None:
     moved = plots._spread(sorted(places), gap=gap)
     assert all(np.diff(moved) >= gap - 1e-9)
     assert max(moved) <= 1

@@ -172,9 +172,7 @@ def test_a_picture_that_is_missing_or_no_png_is_refused_and_nothing_is_written(
 
 
 def test_a_row_of_another_length_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"row 1 of the table 'costs' has 1 cells, its 2 columns"
-    ):
+    with pytest.raises(ValueError, match=r"row 1 of the table 'costs' has 1 cells, its 2 columns"):
         Table(("a", "b"), [("1", "2"), ("3",)], "costs")
 
 

@@ -162,6 +162,8 @@ class AllowedActions:
 def _as_ids(ids: Sequence[int] | Sequence[str] | np.ndarray) -> np.ndarray:
     column = np.asarray(ids)
     if column.dtype.kind in "iu":
+        if column.dtype == np.uint64 and len(column) and column.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"action id {column.max()} does not fit into 64 bits with a sign")
         return column.astype(np.int64)
     if column.dtype.kind in "UT":
         return column.astype(np.str_)

@@ -1,6 +1,7 @@
 """A value and how far it can be trusted: what a rollout and every estimator return."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -45,13 +46,13 @@ def mean_estimate(samples: Float[np.ndarray, " n"], *, seed: int) -> Estimate:
 def iqm_estimate(samples: Float[np.ndarray, " n"], *, seed: int) -> Estimate:
     """Interquartile mean (Agarwal et al. 2021) of independent samples, with the same interval."""
 
-    def interquartile_mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    def interquartile_mean(x: np.ndarray, axis: int = -1) -> Any:
         return stats.trim_mean(x, 0.25, axis=axis)
 
     return _bootstrap(samples, interquartile_mean, seed)
 
 
-def _bootstrap(samples: np.ndarray, statistic, seed: int) -> Estimate:  # noqa: ANN001
+def _bootstrap(samples: np.ndarray, statistic, seed: int) -> Estimate:
     samples = np.asarray(samples, np.float64)
     n = len(samples)
     if n == 0:

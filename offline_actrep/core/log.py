@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -197,7 +198,9 @@ class Log:
                 column = _trimmed(column)
                 digest.update(f"{name}:{column.dtype}:{column.shape}".encode())
                 digest.update(np.ascontiguousarray(column).tobytes())
-        digest.update(_trimmed(self.action_set.ids.astype(np.str_)).tobytes())
+        ids = _trimmed(self.action_set.ids)
+        digest.update(f"ids:{ids.dtype}:{ids.shape}".encode())
+        digest.update(ids.tobytes())
         return digest.hexdigest()
 
 
@@ -223,7 +226,7 @@ def _trimmed(column: np.ndarray) -> np.ndarray:
     return column.astype(f"<U{max(1, int(np.strings.str_len(column).max()))}")
 
 
-def _refuse(bad: Bool[np.ndarray, " N"], what: str) -> None:
+def _refuse(bad: Any, what: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(f"row {row}: {what} ({int(bad.sum())} such rows)")

@@ -45,9 +45,7 @@ class AbstractActor(ABC):
     dim: int
 
     @abstractmethod
-    def points(
-        self, observations: Float32[np.ndarray, "B S"]
-    ) -> Float32[np.ndarray, "B E"]:
+    def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
         """The point it wants in each state."""
 
     @abstractmethod

@@ -72,7 +72,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
     def effects(
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
     ) -> Float64[np.ndarray, "B D"] | None:
-        """What each action would truly do, without noise: a probe's ground truth; None if unknown."""
+        """What each action would truly do, without noise (ground truth); None if unknown."""
 
     @final
     def reset(

@@ -51,13 +51,9 @@ def cast(file: Path, name: str, column: pa.ChunkedArray, form: Form) -> pa.Chunk
 def join_scalars(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Scalar columns side by side as one column of lists; a list is null where all of it is."""
     nulls = np.stack([column.is_null().to_numpy() for column in columns], axis=1)
-    values = np.stack(
-        [column.cast(pa.float32(), safe=False).to_numpy() for column in columns], 1
-    )
+    values = np.stack([column.cast(pa.float32(), safe=False).to_numpy() for column in columns], 1)
     flat = pa.array(values.ravel(), pa.float32(), mask=nulls.ravel(), from_pandas=False)
-    lists = pa.FixedSizeListArray.from_arrays(
-        flat, len(columns), mask=pa.array(nulls.all(axis=1))
-    )
+    lists = pa.FixedSizeListArray.from_arrays(flat, len(columns), mask=pa.array(nulls.all(axis=1)))
     return pa.chunked_array([lists.cast(VECTOR)])
 
 
@@ -68,9 +64,7 @@ def _plain(given: pa.DataType) -> pa.DataType:
 def _is_string(given: pa.DataType) -> bool:
     kind = _plain(given)
     return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
 
 
@@ -114,9 +108,7 @@ def _boolean(given: pa.DataType) -> pa.DataType | None:
 def _time(given: pa.DataType) -> pa.DataType | None:
     types = pa.types
     plain = types.is_integer(given) or types.is_floating(given)
-    return (
-        given if plain or types.is_timestamp(given) or types.is_date(given) else _string(given)
-    )
+    return given if plain or types.is_timestamp(given) or types.is_date(given) else _string(given)
 
 
 def _vector(given: pa.DataType) -> pa.DataType | None:

@@ -71,16 +71,12 @@ class ColumnMapping(BaseModel):
     observation: str | Names = Field(
         default="observation", description="column of lists, or the names of scalar columns"
     )
-    action: str = Field(
-        default="action", description="id of the action taken, integer or string"
-    )
+    action: str = Field(default="action", description="id of the action taken, integer or string")
     reward: str = Field(default="reward", description="reward of the action, a number")
     terminated: str = Field(
         default="terminated", description="the episode ended in a terminal state here"
     )
-    truncated: str | None = Field(
-        default="truncated", description="the episode was cut off here"
-    )
+    truncated: str | None = Field(default="truncated", description="the episode was cut off here")
     next_observation: str | Names | None = Field(
         default="next_observation",
         description="what followed; a null means the next row's observation",
@@ -140,9 +136,7 @@ def read_log(
     refuse(value_faults(table, labels), origin)
     parsed = to_columns(table, labels, origin.files[0])
     refuse(row_faults(parsed), origin)
-    actions = (
-        logged_actions(parsed) if action_table is None else read_action_table(action_table)
-    )
+    actions = logged_actions(parsed) if action_table is None else read_action_table(action_table)
     refuse(action_faults(parsed, actions), origin)
     return to_log(parsed, actions)
 
@@ -156,9 +150,7 @@ def read_points(
         ValueError: some of the files have points and others not, or as `read_log` does.
     """
     files = list_files(sources)
-    parts = [
-        load(file, lambda schema: [n for n in schema.names if n == "point"]) for file in files
-    ]
+    parts = [load(file, lambda schema: [n for n in schema.names if n == "point"]) for file in files]
     having = [file for file, part in zip(files, parts, strict=True) if part.num_columns]
     if not having:
         return None
@@ -168,9 +160,7 @@ def read_points(
             mend = "write the points to all files or to none"
             raise refusal(file, "point", f"the column, as {having[0]} has it", "none", mend)
         points.append(cast(file, "point", part["point"], VECTORS))
-    column = pa.chunked_array(
-        [chunk for part in points for chunk in part.chunks], points[0].type
-    )
+    column = pa.chunked_array([chunk for part in points for chunk in part.chunks], points[0].type)
     starts = np.cumsum([0, *(len(part) for part in points)]).astype(np.int64)
     refuse(null_faults("point", column), Origin(tuple(files), starts))
     refuse(vector_faults("point", column), Origin(tuple(files), starts))
@@ -230,9 +220,7 @@ def write_action_table(action_set: ActionSet, path: str | Path) -> None:
         columns["name"] = list(action_set.names)
     if action_set.features is not None:
         features = action_set.features
-        names = action_set.feature_names or tuple(
-            f"feature_{i}" for i in range(features.shape[1])
-        )
+        names = action_set.feature_names or tuple(f"feature_{i}" for i in range(features.shape[1]))
         if len({"action", "name", *names}) != 2 + features.shape[1]:
             raise ValueError(
                 f"expected {features.shape[1]} different feature names, none of them 'action' "
@@ -240,9 +228,7 @@ def write_action_table(action_set: ActionSet, path: str | Path) -> None:
             )
         if not np.isfinite(features).all():
             row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-            raise ValueError(
-                f"action in row {row}: expected finite features, got {features[row]}"
-            )
+            raise ValueError(f"action in row {row}: expected finite features, got {features[row]}")
         columns |= {name: features[:, i] for i, name in enumerate(names)}
     table = pa.table(columns).replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
     with _whole(Path(path)) as unfinished:
@@ -256,7 +242,7 @@ def read_action_table(path: str | Path) -> ActionSet:
         ValueError: no `action` column, no row, an id twice, a null, a feature that is not
             finite; says file, column, row, what was expected, what there is, how to mend it.
     """
-    file = list_files(path)[0]
+    file = Path(path)
     table = load(file, lambda schema: schema.names)
     if "action" not in table.column_names or not len(table):
         found = f"{len(table)} rows of the columns {', '.join(table.column_names)}"
@@ -280,8 +266,6 @@ def read_action_table(path: str | Path) -> ActionSet:
     return ActionSet(
         ids=to_array(columns["action"]),
         names=tuple(columns["name"].to_pylist()) if "name" in columns else (),
-        features=np.stack([to_array(columns[name]) for name in features], 1)
-        if features
-        else None,
+        features=np.stack([to_array(columns[name]) for name in features], 1) if features else None,
         feature_names=features,
     )

@@ -25,7 +25,7 @@ def given_next(log: Log) -> Bool[np.ndarray, " N"]:
 
 
 def check_writable(
-    log: Log, given: Bool[np.ndarray, " N"], points: Float32[np.ndarray, "N E"] | None
+    log: Log, given: Bool[np.ndarray, " N"], points: Float32[np.ndarray, "P E"] | None
 ) -> None:
     """Refuses what a file cannot hold or a reader would refuse."""
     inside = ~log.ends
@@ -67,9 +67,7 @@ def _check_timestamps(timestamps: np.ndarray) -> None:
         )
     unknown = np.flatnonzero(timestamps != timestamps)
     if len(unknown):
-        raise ValueError(
-            f"row {unknown[0]}: expected a timestamp, got {timestamps[unknown[0]]}"
-        )
+        raise ValueError(f"row {unknown[0]}: expected a timestamp, got {timestamps[unknown[0]]}")
 
 
 def to_rows(

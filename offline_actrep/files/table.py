@@ -109,9 +109,7 @@ def _read_file(
 
     def choose(schema: pa.Schema) -> list[str]:
         present.update(_present(file, schema, wanted, may_lack))
-        return list(
-            dict.fromkeys(name for names in present.values() for name in _listed(names))
-        )
+        return list(dict.fromkeys(name for names in present.values() for name in _listed(names)))
 
     table = load(file, choose)
     columns = {field: _canonical(file, table, field, names) for field, names in present.items()}
@@ -143,9 +141,7 @@ def _present(
     return present
 
 
-def _canonical(
-    file: Path, table: pa.Table, field: str, names: str | list[str]
-) -> pa.ChunkedArray:
+def _canonical(file: Path, table: pa.Table, field: str, names: str | list[str]) -> pa.ChunkedArray:
     """A field's column in its form; scalar columns of observations side by side as lists."""
     vector = FORMS[field] is VECTORS
     types = [table[name].type for name in _listed(names)]

@@ -97,7 +97,7 @@ class ObservationFeatures(nn.Module):
 
 def is_binary(columns: Float32[np.ndarray, "N S"]) -> np.ndarray:
     """Which columns hold only 0 and 1."""
-    return np.isin(columns, (0.0, 1.0)).all(axis=0)
+    return np.atleast_1d(np.isin(columns, (0.0, 1.0)).all(axis=0))
 
 
 def fourier_columns(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc")
 class LearnerConfig:
     """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
 
-    steps: int = 9_000
+    steps: int = 6_000
     """Gradient steps."""
     batch_size: int = 256
     hidden: tuple[int, ...] = (128, 128)
@@ -57,6 +57,9 @@ class LearnerConfig:
     """CQL: of the entropy term, before it is learnt."""
     alpha: float = 5.0
     """TD3+BC: weight of Q against imitation. Discrete CQL: weight of the conservative term."""
+    target_noise: float = 0.05
+    """TD3+BC: deviation of the noise on target points, clipped at twice that; in the cube, where a
+    state's points are a cloud of deviation 0.2 or so (d3rlpy's 0.2 leads the target off it)."""
     action_flexibility: float = 0.3
     """Discrete BCQ: threshold on relative probability. BCQ: reach of the perturbation."""
     lam: float = 0.75
@@ -157,9 +160,7 @@ class Learner:
     def value(
         self, features: Float32[np.ndarray, "B F"], actions: np.ndarray
     ) -> Float32[np.ndarray, " B"]:
-        """Q, in scaled reward; 0 for a learner that has none (BC)."""
-        if self.name == "discrete_bc":
-            return np.zeros(len(features), np.float32)
+        """Q, in scaled reward; behaviour cloning has none."""
         return self.algo.predict_value(features, actions)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -227,6 +228,8 @@ def _td3_plus_bc(config: LearnerConfig) -> TD3PlusBCConfig:
         actor_learning_rate=config.actor_learning_rate,
         critic_learning_rate=config.critic_learning_rate,
         alpha=config.alpha,
+        target_smoothing_sigma=config.target_noise,
+        target_smoothing_clip=2 * config.target_noise,
         batch_size=config.batch_size,
         gamma=config.gamma,
         actor_encoder_factory=_encoder(config),

@@ -27,9 +27,7 @@ class PointActor(AbstractActor):
         self.learner, self.features = learner, features
         self.reward_scale, self.dim = reward_scale, dim
 
-    def points(
-        self, observations: Float32[np.ndarray, "B S"]
-    ) -> Float32[np.ndarray, "B E"]:
+    def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
         return np.clip(self.learner.act(self.features.numpy(observations)), -1.0, 1.0)
 
     def value(
@@ -70,8 +68,8 @@ class IdPolicy(AbstractPolicy):
     def value(
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
     ) -> Float32[np.ndarray, " B"]:
-        """Its own Q, in the log's unit of reward."""
+        """Its own Q, in the log's unit of reward; NaN for a learner that has none."""
+        if self.learner.name == "discrete_bc":
+            return np.full(len(actions), np.nan, np.float32)
         scaled = self.learner.value(self.features.numpy(observations), actions)
         return scaled / np.float32(self.reward_scale)
-
-

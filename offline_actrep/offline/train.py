@@ -34,7 +34,7 @@ DEFAULTS: dict[str, LearnerConfig] = {
         actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.01
     ),
     "td3_plus_bc": LearnerConfig(alpha=2.5),
-    "discrete_cql": LearnerConfig(alpha=0.1),
+    "discrete_cql": LearnerConfig(alpha=0.5),
     "discrete_bcq": LearnerConfig(action_flexibility=0.3, beta=0.01),
     "discrete_bc": LearnerConfig(beta=0.0),
 }
@@ -88,7 +88,9 @@ def learning_columns(
         rewards=log.rewards[rows] * np.float32(scale),
         next_features=features.numpy(log.next_observations[rows]),
         terminals=log.terminated[rows].astype(np.float32),
-        action_size=data.representation.dim if isinstance(data, Relabelled) else len(log.action_set),
+        action_size=data.representation.dim
+        if isinstance(data, Relabelled)
+        else len(log.action_set),
     )
 
 
@@ -102,9 +104,7 @@ def as_policy(
     """A learner of points decoded, or a learner of ids."""
     if learner.discrete or representation is None:
         return IdPolicy(learner, features, scale, action_set)
-    return DecodedPolicy(
-        PointActor(learner, features, scale, representation.dim), representation
-    )
+    return DecodedPolicy(PointActor(learner, features, scale, representation.dim), representation)
 
 
 def train(

@@ -200,7 +200,9 @@ def _fit(
     judge.create_impl((problem.features.shape[1] + width,), problem.action_size)
     total = config.refits * config.steps
     for step in range(1, config.steps + 1):
-        losses = judge.update(problem.batch(rows[draws.integers(len(rows), size=config.batch_size)]))
+        losses = judge.update(
+            problem.batch(rows[draws.integers(len(rows), size=config.batch_size)])
+        )
         tell(on_step, refit * config.steps + step, total, losses)
     return judge
 

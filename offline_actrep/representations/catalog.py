@@ -26,9 +26,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "merlion": Method(merlion.MerlionConfig, merlion.fit, merlion.restore),
-    "random_table": Method(
-        random_table.RandomTableConfig, random_table.fit, random_table.restore
-    ),
+    "random_table": Method(random_table.RandomTableConfig, random_table.fit, random_table.restore),
 }
 
 

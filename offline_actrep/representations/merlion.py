@@ -40,8 +40,8 @@ from offline_actrep.representations.outcomes import (
     BehaviourModel,
     Outcomes,
     RewardModel,
-    TransitionModel,
     Support,
+    TransitionModel,
     fit_behaviour,
     outcomes,
     relative_probability,
@@ -82,7 +82,11 @@ class Merlion(nn.Module, AbstractRepresentation):
     """A fitted MERLION encoder with its models of the log."""
 
     def __init__(
-        self, action_set: ActionSet, features: ObservationFeatures, size: int, config: MerlionConfig
+        self,
+        action_set: ActionSet,
+        features: ObservationFeatures,
+        size: int,
+        config: MerlionConfig,
     ) -> None:
         super().__init__()
         self.action_set = action_set
@@ -92,7 +96,11 @@ class Merlion(nn.Module, AbstractRepresentation):
         self.features = features
         n_features = features.size
         self.encoder = ActionStateEncoder(
-            len(action_set), n_features, config.dim, config.embedding, [config.hidden] * config.depth
+            len(action_set),
+            n_features,
+            config.dim,
+            config.embedding,
+            [config.hidden] * config.depth,
         )
         self.transition = TransitionModel(n_features, config.dim, size, config.hidden)
         self.reward = RewardModel(n_features, config.dim, config.hidden)
@@ -238,9 +246,7 @@ def loss(
     features, actions = data.features[rows], data.actions[rows]
     both = model.encoder(features.repeat(2, 1), torch.cat([actions, others]))
     point_i, point_j = both.chunk(2)
-    target = target_distance(
-        model, features, data.rewards[rows], point_i, point_j, unsupported
-    )
+    target = target_distance(model, features, data.rewards[rows], point_i, point_j, unsupported)
     mean, log_std = model.transition(features, point_i)
     changes, known = data.changes[rows], data.has_next[rows].float()[:, None]
     if model.settings.transition == "mean":

@@ -139,12 +139,12 @@ class Support:
         self.head, self.threshold = model.head, threshold
         self.hidden = model.body(features)
         chunk = max(1, 4_000_000 // model.head.out_features)
-        self.largest = torch.cat([model.head(h).max(dim=1).values for h in self.hidden.split(chunk)])
+        self.largest = torch.cat(
+            [model.head(h).max(dim=1).values for h in self.hidden.split(chunk)]
+        )
 
     @torch.no_grad()
-    def lacks(
-        self, rows: Int64[Tensor, " B"], actions: Int64[Tensor, " B"]
-    ) -> Bool[Tensor, " B"]:
+    def lacks(self, rows: Int64[Tensor, " B"], actions: Int64[Tensor, " B"]) -> Bool[Tensor, " B"]:
         """I(a | s) of Eq. 7: whether the action is out of distribution in the row's state."""
         logits = (self.hidden[rows] * self.head.weight[actions]).sum(dim=1)
         share = (logits + self.head.bias[actions] - self.largest[rows]).exp()

@@ -19,6 +19,8 @@ Effects = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 
 SAME = 0.02
 """Points whose coordinates agree to this grid count as one action."""
+COLLAPSED = 1e-10
+"""Points of less variance than this, all coordinates together, differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,16 @@ def probe(
     pairs = [draws.integers(len(log.action_set), size=(2, queries)) for _ in rows]
     near, far = _neighbour_effects(tables, truth, pairs)
     unsupported = representation.unsupported(torch.from_numpy(observations))
-    spectra = [np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 for t in tables]
+    spectra = [
+        np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 / len(t) for t in tables
+    ]
     return ProbeResult(
         states=len(rows),
         actions=len(log.action_set),
         distinct_actions=_mean([len(np.unique(np.round(t / SAME), axis=0)) for t in tables]),
         round_trip=_round_trip(representation, observations, pairs, tables),
         rank=_mean([_effective_rank(s) for s in spectra]),
-        spread=_mean([t.std(axis=0).mean() for t in tables]),
+        spread=_mean([float(t.std(axis=0).mean()) for t in tables]),
         unsupported_share=None if unsupported is None else float(unsupported.float().mean()),
         distance_r2=_distance_r2(representation, observations, pairs),
         effect_r2=_optional_mean([_linear_r2(t, e) for t, e in zip(tables, truth, strict=True)]),
@@ -101,7 +105,9 @@ def distance_pairs(
     rows = draws.integers(len(log), size=n)
     left, right = draws.integers(len(log.action_set), size=(2, n))
     found = representation.target_distance(
-        torch.from_numpy(log.observations[rows]), torch.from_numpy(left), torch.from_numpy(right)
+        torch.from_numpy(log.observations[rows]),
+        torch.from_numpy(left),
+        torch.from_numpy(right),
     )
     return None if found is None else (found[0].numpy(), found[1].numpy())
 
@@ -176,9 +182,11 @@ def _neighbour_effects(
 
 
 def _effective_rank(spectrum: Float32[np.ndarray, " E"]) -> float:
-    share = spectrum / max(float(spectrum.sum()), 1e-12)
-    share = share[share > 0]
-    return float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
+    total = float(spectrum.sum())
+    if total < COLLAPSED:
+        return 0.0
+    share = spectrum[spectrum > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def _mean(values: list[float] | list[int]) -> float:

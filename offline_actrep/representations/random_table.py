@@ -31,9 +31,7 @@ class RandomTableConfig:
 class RandomTable(AbstractRepresentation):
     """A fixed point an action."""
 
-    def __init__(
-        self, action_set: ActionSet, size: int, points: Float[Tensor, "A E"]
-    ) -> None:
+    def __init__(self, action_set: ActionSet, size: int, points: Float[Tensor, "A E"]) -> None:
         self.action_set = action_set
         self.observation_size = size
         self.points = points

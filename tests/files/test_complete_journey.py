@@ -28,9 +28,7 @@ REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 Line = tuple[int, int, int, int, float, datetime]
 
 
-def write(
-    folder: Path, lines: list[Line], products: tuple = PRODUCTS, prefix: str = ""
-) -> Path:
+def write(folder: Path, lines: list[Line], products: tuple = PRODUCTS, prefix: str = "") -> Path:
     folder.mkdir(exist_ok=True, parents=True)
     pl.DataFrame(
         lines,
@@ -244,9 +242,7 @@ def test_without_categories_the_departments_are_the_aisles(tmp_path: Path) -> No
 
 
 def test_aisles_beyond_the_most_bought_share_a_column(tmp_path: Path) -> None:
-    products = tuple(
-        (i, f"D{i % 12:02}", "National", f"C{i:02}", "T", None) for i in range(1, 31)
-    )
+    products = tuple((i, f"D{i % 12:02}", "National", f"C{i:02}", "T", None) for i in range(1, 31))
     often = [(1, 1, i, 1, 1.0, AT) for i in range(1, 31) for _ in range(31 - i)]
     log, _ = read_complete_journey(write(tmp_path, often, products), min_purchases=1)
     aisles = [n.removeprefix("taken=") for n in log.observation_names if n[:6] == "taken="]
@@ -329,9 +325,7 @@ def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, ONE_TRIP) / "transactions.parquet"
     pl.read_parquet(path).drop("quantity").write_parquet(path)
-    with pytest.raises(
-        ValueError, match=r"lacks the column\(s\) quantity; it has household_id"
-    ):
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) quantity; it has household_id"):
         read_complete_journey(tmp_path, min_purchases=1)
 
 
@@ -344,14 +338,10 @@ def test_a_null_is_named_with_its_row(tmp_path: Path) -> None:
 
 
 def test_products_unknown_or_named_twice_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="product 40 was bought but is not in the product table"
-    ):
+    with pytest.raises(ValueError, match="product 40 was bought but is not in the product table"):
         read_complete_journey(write(tmp_path, ONE_TRIP, PRODUCTS[:2]), min_purchases=1)
     with pytest.raises(ValueError, match="names product 25 twice"):
-        read_complete_journey(
-            write(tmp_path, ONE_TRIP, (*PRODUCTS, PRODUCTS[1])), min_purchases=1
-        )
+        read_complete_journey(write(tmp_path, ONE_TRIP, (*PRODUCTS, PRODUCTS[1])), min_purchases=1)
 
 
 def test_nothing_left_says_what_to_lower(tmp_path: Path) -> None:

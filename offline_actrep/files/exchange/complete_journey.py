@@ -222,9 +222,7 @@ def _catalogue(paid: pl.DataFrame, products: pl.DataFrame, min_purchases: int) -
 
 def _most_bought(catalogue: pl.DataFrame, column: str, count: int) -> list[str]:
     totals = catalogue.drop_nulls(column).group_by(column).agg(pl.sum("purchases"))
-    return (
-        totals.sort("purchases", column, descending=[True, False])[column].head(count).to_list()
-    )
+    return totals.sort("purchases", column, descending=[True, False])[column].head(count).to_list()
 
 
 def _into_trips(lines: pl.DataFrame) -> pl.DataFrame:

@@ -28,9 +28,7 @@ MinariDataset: TypeAlias = Any
 _ID = re.compile(r"([-\w][-\w/]*[-\w]/)?[-\w]+-v\d+")
 
 
-def minari_dataset(
-    log: Log, points: Float32[np.ndarray, "N E"], dataset_id: str
-) -> MinariDataset:
+def minari_dataset(log: Log, points: Float32[np.ndarray, "N E"], dataset_id: str) -> MinariDataset:
     """Writes the log into Minari's local store (`MINARI_DATASETS_PATH`, else the home folder).
 
     The actions are the points, in a box [-1, 1]^E. The infos hold T entries an episode, one an

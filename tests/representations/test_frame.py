@@ -1,0 +1,45 @@
+"""The map of raw points into the cube."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from offline_actrep.representations.frame import Frame
+
+coordinate = st.floats(-50, 50, width=32)
+
+
+@given(st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=20))
+def test_the_points_of_the_fit_go_into_the_cube_and_back(rows: list[tuple[float, float]]) -> None:
+    raw = torch.tensor(rows)
+    frame = Frame(2)
+    frame.fit(raw)
+    cube = frame.to_cube(raw)
+    assert cube.abs().max() <= 1.0
+    assert_close(frame.to_metric(cube), raw, atol=1e-3, rtol=1e-4)
+
+
+def test_the_range_fills_the_cube() -> None:
+    frame = Frame(2)
+    frame.fit(torch.tensor([[2.0, -1.0], [6.0, 0.0], [3.0, 1.0]]))
+    found = frame.to_cube(torch.tensor([[2.0, 1.0], [4.0, 0.0], [6.0, -1.0]]))
+    assert_close(found, torch.tensor([[-1.0, 1.0], [0.0, 0.0], [1.0, -1.0]]))
+
+
+def test_what_lies_outside_the_range_goes_to_the_face() -> None:
+    frame = Frame(1)
+    frame.fit(torch.tensor([[0.0], [1.0]]))
+    assert frame.to_cube(torch.tensor([[-9.0], [9.0]])).flatten().tolist() == [-1.0, 1.0]
+
+
+def test_a_coordinate_that_never_varies_keeps_its_unit() -> None:
+    frame = Frame(2)
+    frame.fit(torch.tensor([[5.0, 0.0], [5.0, 2.0]]))
+    found = frame.to_cube(torch.tensor([[5.0, 0.0], [5.5, 2.0]]))
+    assert_close(found, torch.tensor([[0.0, -1.0], [0.5, 1.0]]))
+
+
+def test_a_frame_that_was_not_fitted_changes_nothing_inside_the_cube() -> None:
+    inside = torch.tensor([[0.3, -0.9]])
+    assert torch.equal(Frame(2).to_cube(inside), inside)

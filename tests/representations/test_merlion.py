@@ -1,0 +1,245 @@
+"""MERLION: its distance by the axioms and by hand, its gradients, and what it learns."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from offline_actrep.core.log import Log
+from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
+from offline_actrep.nets.gaussian import w2
+from offline_actrep.nets.seeding import seeded
+from offline_actrep.representations.merlion import (
+    Merlion,
+    MerlionConfig,
+    fit,
+    l1,
+    loss,
+    pseudometric,
+)
+from offline_actrep.representations.outcomes import Outcomes, outcomes
+
+# An action's outcome: its reward, and means and deviations of the next state's two coordinates.
+number = st.floats(-3, 3, width=32)
+outcome = st.tuples(number, number, number, st.floats(0, 2, width=32), st.floats(0, 2, width=32))
+ROUNDING = 1e-4
+
+
+def distance(
+    left: tuple[float, ...],
+    right: tuple[float, ...],
+    *,
+    unsupported: bool = False,
+    gamma: float = 0.9,
+    penalty: float = 0.0,
+) -> float:
+    """d of two outcomes."""
+    i, j = torch.tensor([left]), torch.tensor([right])
+    found = pseudometric(
+        reward_i=i[:, 0],
+        reward_j=j[:, 0],
+        transition_distance=w2(i[:, 1:3], i[:, 3:], j[:, 1:3], j[:, 3:]),
+        unsupported=torch.tensor([unsupported]),
+        gamma=gamma,
+        penalty=penalty,
+    )
+    return float(found[0])
+
+
+@given(outcome)
+def test_equal_outcomes_have_no_distance(one: tuple[float, ...]) -> None:
+    assert distance(one, one, penalty=0.5) == pytest.approx(0.0, abs=ROUNDING)
+
+
+@given(outcome, outcome, st.booleans())
+def test_the_distance_is_symmetric(
+    one: tuple[float, ...], two: tuple[float, ...], unsupported: bool
+) -> None:
+    there = distance(one, two, unsupported=unsupported, penalty=0.5)
+    back = distance(two, one, unsupported=unsupported, penalty=0.5)
+    assert there == pytest.approx(back, abs=ROUNDING)
+    assert there >= 0.5 * unsupported
+
+
+@given(outcome, outcome, outcome)
+@settings(max_examples=200)
+def test_without_a_penalty_the_triangle_inequality_holds(
+    one: tuple[float, ...], two: tuple[float, ...], three: tuple[float, ...]
+) -> None:
+    detour = distance(one, two) + distance(two, three)
+    assert distance(one, three) <= detour + ROUNDING
+
+
+@pytest.mark.parametrize(("unsupported", "wanted"), [(False, 5.25), (True, 5.5)])
+def test_the_distance_by_hand(unsupported: bool, wanted: float) -> None:
+    """|0.5 - (-0.25)| + 0.9 sqrt(3^2 + 4^2 + 0) = 0.75 + 4.5, and the penalty."""
+    left, right = (0.5, 3.0, 0.0, 1.0, 1.0), (-0.25, 0.0, 4.0, 1.0, 1.0)
+    found = distance(left, right, unsupported=unsupported, gamma=0.9, penalty=0.25)
+    assert found == pytest.approx(wanted)
+
+
+def test_deviations_count_as_much_as_means() -> None:
+    left, right = (0.0, 0.0, 0.0, 0.0, 4.0), (0.0, 3.0, 0.0, 0.0, 0.0)
+    assert distance(left, right, gamma=1.0) == pytest.approx(5.0)
+
+
+MOVES = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+"""Actions 0 and 1 are the same; 2 is their opposite."""
+SMALL = MerlionConfig(
+    hidden=16, embedding=4, steps=200, behaviour_steps=20, batch_size=64, penalty=0.0
+)
+
+
+@pytest.fixture
+def moves_log(hand_log: Callable[..., Log]) -> Log:
+    """400 single moves from random places."""
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((400, 2)), draws.integers(4, size=400)
+    return hand_log(places, actions, places + 0.2 * MOVES[actions], n_actions=4)
+
+
+def unfitted(log: Log, config: MerlionConfig) -> tuple[Merlion, Outcomes]:
+    """A model as it is before the first step, and its data."""
+    features = ObservationFeatures.of(log.observations, FeatureConfig())
+    with seeded(0):
+        model = Merlion(log.action_set, features, log.observation_size, config)
+    return model, outcomes(log, features)
+
+
+def parts_of_loss(model: Merlion, data: Outcomes) -> dict[str, torch.Tensor]:
+    rows = torch.arange(32)
+    return loss(model, data, rows, (rows * 3) % 4, rows % 2 == 0)
+
+
+def length(module: torch.nn.Module) -> float:
+    """Sum of the magnitudes of a module's gradients."""
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("transition", ["mean", "gaussian"])
+def test_the_wanted_distance_sends_no_gradient(moves_log: Log, transition: str) -> None:
+    model, data = unfitted(moves_log, MerlionConfig(hidden=8, transition=transition))  # type: ignore[arg-type]
+    parts_of_loss(model, data)["distance"].backward()
+    assert length(model.encoder) > 0
+    assert length(model.transition) == length(model.reward) == length(model.behaviour) == 0
+
+
+def test_the_encoder_feels_the_distance_as_if_the_wanted_one_were_constant(
+    moves_log: Log,
+) -> None:
+    model, data = unfitted(moves_log, MerlionConfig(hidden=8))
+    rows = torch.arange(32)
+    others, lacking = (rows * 3) % 4, rows % 2 == 0
+    loss(model, data, rows, others, lacking)["distance"].backward()
+    felt = [p.grad.clone() for p in model.encoder.parameters() if p.grad is not None]
+    model.zero_grad()
+    features = data.features[rows]
+    point_i = model.encoder(features, data.actions[rows])
+    point_j = model.encoder(features, others)
+    with torch.no_grad():
+        mean_i, _ = model.transition(features, point_i)
+        mean_j, _ = model.transition(features, point_j)
+        constant = (
+            (data.rewards[rows] - model.reward(features, point_j)).abs()
+            + 0.99 * (mean_i - mean_j).norm(dim=1)
+            + 0.01 * lacking
+        )
+    ((l1(point_i, point_j) - constant) ** 2).mean().backward()
+    for expected, got in zip(model.encoder.parameters(), felt, strict=True):
+        assert_close(got, expected.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_the_models_of_outcomes_train_the_encoder(moves_log: Log) -> None:
+    for part in ("transition", "reward"):
+        model, data = unfitted(moves_log, MerlionConfig(hidden=8))
+        parts_of_loss(model, data)[part].backward()
+        assert length(model.encoder) > 0
+        assert length(getattr(model, part)) > 0
+
+
+def test_rows_without_a_next_state_do_not_teach_transitions(hand_log: Callable[..., Log]) -> None:
+    draws = np.random.default_rng(0)
+    places, known = draws.random((64, 2)), np.arange(64) >= 32
+    following = np.where(known[:, None], places + draws.random((64, 2)), places)
+    log = hand_log(places, np.arange(64) % 4, following, n_actions=4, has_next=known)
+    model, data = unfitted(log, MerlionConfig(hidden=8))
+    parts = parts_of_loss(model, data)
+    assert float(parts["transition"].detach()) == 0.0
+    parts["transition"].backward()
+    assert length(model.transition) == 0
+
+
+def apart(model: Merlion, log: Log, left: int, right: int) -> float:
+    """Mean distance of two actions' points over logged states."""
+    states = torch.from_numpy(log.observations[:50])
+    table = model.table(states)
+    return float(l1(table[:, left], table[:, right]).mean())
+
+
+@pytest.mark.parametrize("transition", ["mean", "gaussian"])
+def test_twins_come_together_and_opposites_part(moves_log: Log, transition: str) -> None:
+    config = MerlionConfig(**{**vars_of(SMALL), "transition": transition})
+    model = fit(moves_log, config=config, features=FeatureConfig(), seed=0)
+    states = torch.from_numpy(moves_log.observations[:50])
+    same = torch.zeros(50, dtype=torch.int64)
+    twins, opposites = (model.target_distance(states, same, same + k)[0].mean() for k in (1, 2))
+    assert twins < 0.3 * opposites
+    assert apart(model, moves_log, 0, 1) < 0.3 * apart(model, moves_log, 0, 2)
+
+
+def test_rewards_alone_part_actions(hand_log: Callable[..., Log]) -> None:
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((400, 2)), draws.integers(3, size=400)
+    pay = np.array([-5.0, -5.0, 5.0])[actions]
+    following = places + draws.normal(0, 0.1, places.shape)
+    log = hand_log(places, actions, following, n_actions=3, rewards=pay)
+    model = fit(log, config=SMALL, features=FeatureConfig(), seed=0)
+    assert model.reward_scale == 5.0
+    assert apart(model, log, 0, 1) < 0.3 * apart(model, log, 0, 2)
+
+
+def test_only_a_gaussian_sees_that_an_action_is_noisy(hand_log: Callable[..., Log]) -> None:
+    """Actions 0 and 1 stay nearly where they are, 2 spreads widely around the same mean."""
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((600, 2)), draws.integers(3, size=600)
+    spread = np.array([0.01, 0.01, 0.3])[actions]
+    following = places + spread[:, None] * draws.normal(size=places.shape)
+    log = hand_log(places, actions, following, n_actions=3)
+    gap = {}
+    for transition in ("mean", "gaussian"):
+        config = MerlionConfig(**{**vars_of(SMALL), "transition": transition, "steps": 300})
+        model = fit(log, config=config, features=FeatureConfig(), seed=0)
+        states = torch.from_numpy(log.observations[:50])
+        same = torch.zeros(50, dtype=torch.int64)
+        pairs = [model.target_distance(states, same, same + k)[1].mean() for k in (1, 2)]
+        gap[transition] = float(pairs[1] - pairs[0])
+    assert gap["gaussian"] > 0.5
+    assert gap["mean"] < 0.5 * gap["gaussian"]
+
+
+def test_the_penalty_parts_what_the_log_lacks(hand_log: Callable[..., Log]) -> None:
+    """Action 3 is never logged, and nothing else tells actions apart."""
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((300, 2)), draws.integers(3, size=300)
+    log = hand_log(places, actions, places, n_actions=4)
+    config = MerlionConfig(**{**vars_of(SMALL), "penalty": 1.0})
+    model = fit(log, config=config, features=FeatureConfig(), seed=0)
+    states = torch.from_numpy(log.observations[:50])
+    lacking = model.unsupported(states)
+    assert lacking[:, 3].all() and not lacking[:, :3].any()
+    assert apart(model, log, 0, 3) > 3 * apart(model, log, 0, 1)
+
+
+def vars_of(config: MerlionConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def test_a_log_without_a_next_state_is_refused(hand_log: Callable[..., Log]) -> None:
+    places = np.random.default_rng(0).random((10, 2))
+    log = hand_log(places, np.arange(10) % 4, places, n_actions=4, has_next=np.zeros(10, bool))
+    with pytest.raises(ValueError, match="no row of the log has a next observation"):
+        fit(log, config=SMALL, features=FeatureConfig(), seed=0)

@@ -1,0 +1,136 @@
+"""Outcomes in the units of learning, and the model of who wrote the log."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from offline_actrep.core.log import Log
+from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
+from offline_actrep.representations.outcomes import (
+    BehaviourModel,
+    Outcomes,
+    Support,
+    fit_behaviour,
+    outcomes,
+)
+
+Make = Callable[..., Log]
+
+
+def in_units(log: Log) -> Outcomes:
+    return outcomes(log, ObservationFeatures.of(log.observations, FeatureConfig()))
+
+
+@pytest.fixture
+def flagged(hand_log: Make) -> Log:
+    """A position that moves, a rare flag, a column that never moves; half the next states known."""
+    draws = np.random.default_rng(0)
+    here = np.column_stack(
+        [draws.normal(3, 2, 200), draws.random(200) < 0.05, np.arange(200) + 0.5]
+    )
+    move = np.column_stack([draws.normal(1.0, 0.02, 200), (here[:, 1] == 0) & (here[:, 0] > 6)])
+    known = np.arange(200) % 2 == 0
+    following = here + known[:, None] * np.column_stack([move, np.zeros(200)])
+    rewards = draws.uniform(-7, 3, 200)
+    rewards[17] = -8.0
+    actions = draws.integers(4, size=200)
+    return hand_log(here, actions, following, n_actions=4, rewards=rewards, has_next=known)
+
+
+def test_rewards_are_in_units_of_the_largest(flagged: Log) -> None:
+    data = in_units(flagged)
+    assert data.reward_scale == 8.0
+    assert float(data.rewards.abs().max()) == 1.0
+    np.testing.assert_allclose(data.rewards.numpy() * 8, flagged.rewards, rtol=1e-6)
+
+
+def test_rewards_that_are_all_zero_keep_their_unit(hand_log: Make) -> None:
+    here = np.random.default_rng(0).random((5, 2))
+    data = in_units(hand_log(here, np.zeros(5), here, n_actions=2))
+    assert data.reward_scale == 1.0
+    assert not data.rewards.any()
+
+
+def test_known_changes_are_whitened_and_unknown_ones_are_zero(flagged: Log) -> None:
+    data = in_units(flagged)
+    known = data.changes[data.has_next]
+    assert float(known[:, 0].std(correction=0)) == pytest.approx(1.0, abs=1e-4)
+    assert not data.changes[~data.has_next].any()
+    scaled = data.changes.numpy() * data.change_scale
+    np.testing.assert_allclose(
+        scaled, flagged.next_observations - flagged.observations, atol=1e-6
+    )
+
+
+def test_flags_and_constant_columns_keep_their_unit(flagged: Log) -> None:
+    data = in_units(flagged)
+    assert data.change_scale[1] == data.change_scale[2] == 1.0
+    assert set(data.changes[:, 1].tolist()) == {0.0, 1.0}
+
+
+def test_a_log_without_a_next_state_is_refused(hand_log: Make) -> None:
+    here = np.random.default_rng(0).random((5, 2))
+    log = hand_log(here, np.zeros(5), here, n_actions=2, has_next=np.zeros(5, bool))
+    with pytest.raises(ValueError, match="give the log a next_observation column"):
+        in_units(log)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.8, 1.0])
+def test_support_is_the_share_of_the_largest_probability(threshold: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = BehaviourModel(3, 12, 8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=generator)
+    features = torch.randn((40, 3), generator=generator)
+    probability = torch.softmax(model(features), dim=1)
+    brute = probability / probability.max(dim=1, keepdim=True).values <= threshold
+    support = Support(model, features, threshold)
+    rows, actions = torch.arange(40).repeat_interleave(12), torch.arange(12).repeat(40)
+    off = rows * 12 + actions != (rows * 12 + brute.shape[1]) - 12 + model(features).argmax(1)[rows]
+    lacks = support.lacks(rows, actions)
+    assert torch.equal(lacks[off], brute.flatten()[off])
+    if threshold < 1.0:
+        assert not lacks[~off].any()
+    assert 0 < threshold < 1 or lacks[off].float().mean() in (0.0, 1.0)
+
+
+@pytest.fixture
+def skewed(hand_log: Make) -> Log:
+    """Left of the middle always action 2, right of it always 5; six others never."""
+    here = np.random.default_rng(0).uniform(-1, 1, (300, 1))
+    return hand_log(here, np.where(here[:, 0] < 0, 2, 5), here + 0.1, n_actions=8)
+
+
+def behaviour_of(data: Outcomes, steps: int) -> BehaviourModel:
+    return fit_behaviour(
+        data, hidden=16, steps=steps, batch_size=64, learning_rate=0.02, seed=0
+    )
+
+
+def cross_entropy(model: BehaviourModel, data: Outcomes) -> float:
+    return float(torch.nn.functional.cross_entropy(model(data.features), data.actions))
+
+
+def test_before_the_first_step_the_behaviour_is_near_the_frequencies(skewed: Log) -> None:
+    data = in_units(skewed)
+    model = behaviour_of(data, 0)
+    assert cross_entropy(model, data) < 0.6 * np.log(8)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_behaviour_learns_what_depends_on_the_state(skewed: Log) -> None:
+    """The frequencies alone cost log 2 = 0.69 nats; uniform guessing log 8 = 2.08."""
+    data = in_units(skewed)
+    assert cross_entropy(behaviour_of(data, 150), data) < 0.2
+
+
+def test_the_behaviour_fits_the_same_bits_from_the_same_generators(skewed: Log) -> None:
+    data = in_units(skewed)
+    fits = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        fits.append(behaviour_of(data, 5)(data.features))
+    assert torch.equal(*fits)

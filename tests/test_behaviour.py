@@ -1,0 +1,257 @@
+"""What writes logs: the probability that it reports is the one with which it drew."""
+
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from offline_actrep.behaviour import (
+    BEHAVIOURS,
+    EpisodeMixture,
+    Noisy,
+    Uniform,
+    WayPoints,
+    collect,
+    make_behaviour,
+    maze_expert,
+    maze_mixture,
+)
+from offline_actrep.core.actions import ActionSet
+from offline_actrep.core.policy import AbstractBehaviour
+from offline_actrep.rollout import play
+from offline_actrep.simulators.maze import Maze, actuator_motions
+
+MOTIONS = ActionSet(np.arange(8), features=actuator_motions(3).astype(np.float32))
+ROUTE = ((0.8, 0.2), (0.8, 0.8))
+N_DRAWS = 20_000
+
+
+class Always(AbstractBehaviour):
+    """One action, for certain."""
+
+    def __init__(self, action: int) -> None:
+        self.action_set, self.action = MOTIONS, action
+
+    def begin(self, worlds: np.ndarray, generator: np.random.Generator) -> None:
+        del worlds, generator
+
+    def draw(
+        self, observations: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(observations), self.action), np.ones(len(observations))
+
+    def probability(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        return (actions == self.action).astype(np.float64)
+
+
+MAKERS: dict[str, Callable[[], AbstractBehaviour]] = {
+    "uniform": lambda: Uniform(MOTIONS),
+    "follower": lambda: WayPoints(MOTIONS, ROUTE, best=3),
+    "sharp follower": lambda: WayPoints(MOTIONS, ROUTE, best=1),
+    "wanderer": lambda: WayPoints(MOTIONS, None, best=2),
+    "mixture": lambda: EpisodeMixture(
+        (Always(1), WayPoints(MOTIONS, ROUTE, best=3)), (0.25, 0.75)
+    ),
+    "noisy": lambda: Noisy(WayPoints(MOTIONS, ROUTE, best=2), 0.3),
+    "noisy mixture": lambda: Noisy(
+        EpisodeMixture((WayPoints(MOTIONS, None, best=1), Always(5)), (0.5, 0.5)), 0.5
+    ),
+}
+
+each_behaviour = pytest.mark.parametrize("name", MAKERS)
+
+
+def drawn(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Many draws of a behaviour: actions, reported probabilities, and all probabilities."""
+    behaviour, generator = MAKERS[name](), np.random.default_rng(0)
+    observations = generator.random((N_DRAWS, 2)).astype(np.float32)
+    behaviour.begin(np.ones(N_DRAWS, bool), generator)
+    actions, reported = behaviour.draw(observations, generator)
+    every = [
+        behaviour.probability(observations, np.full(N_DRAWS, action)) for action in range(8)
+    ]
+    return actions, reported, np.stack(every, axis=1)
+
+
+@each_behaviour
+def test_the_reported_probability_is_that_of_the_drawn_action(name: str) -> None:
+    actions, reported, every = drawn(name)
+    np.testing.assert_allclose(reported, every[np.arange(N_DRAWS), actions], atol=1e-12)
+    assert (reported > 0).all()
+
+
+@each_behaviour
+def test_the_probabilities_of_all_actions_sum_to_one(name: str) -> None:
+    np.testing.assert_allclose(drawn(name)[2].sum(axis=1), 1.0, atol=1e-12)
+
+
+@each_behaviour
+def test_actions_come_as_often_as_their_probabilities_say(name: str) -> None:
+    """Group the draws by what was promised: each group keeps its promise within 4 se."""
+    actions, _, every = drawn(name)
+    for action in range(8):
+        promised = every[:, action]
+        for p in np.unique(promised):
+            group = promised == p
+            share = (actions[group] == action).mean()
+            se = (p * (1 - p) / group.sum()) ** 0.5
+            assert abs(share - p) <= 4 * se + 1e-12, (action, p)
+
+
+def test_the_share_of_noise_enters_the_propensity() -> None:
+    noisy = Noisy(Always(2), 0.4)
+    observations = np.zeros((2, 2), np.float32)
+    probabilities = noisy.probability(observations, np.array([2, 3]))
+    np.testing.assert_allclose(probabilities, [0.4 / 8 + 0.6, 0.4 / 8])
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\], got 1.5"):
+        Noisy(Always(2), 1.5)
+
+
+def test_a_follower_heads_for_one_way_point_after_another() -> None:
+    follower = WayPoints(MOTIONS, ROUTE, best=1)
+    generator = np.random.default_rng(0)
+    follower.begin(np.ones(1, bool), generator)
+    places = [(0.2, 0.2), (0.75, 0.2), (0.78, 0.3), (0.8, 0.79), (0.8, 0.5)]
+    targets = []
+    for place in places:
+        follower.draw(np.array([place], np.float32), generator)
+        targets.append(tuple(follower.target[0].tolist()))
+    assert targets == [ROUTE[0], ROUTE[1], ROUTE[1], ROUTE[1], ROUTE[1]]
+    follower.begin(np.ones(1, bool), generator)
+    assert tuple(follower.target[0]) == ROUTE[0]
+
+
+def test_a_follower_draws_among_the_best_aligned() -> None:
+    follower = WayPoints(MOTIONS, ((0.9, 0.5),), best=3)
+    generator = np.random.default_rng(0)
+    observations = np.full((200, 2), (0.1, 0.5), np.float32)
+    follower.begin(np.ones(200, bool), generator)
+    best = np.argsort(-actuator_motions(3)[:, 0])[:3]
+    assert set(follower.draw(observations, generator)[0]) == set(best.tolist())
+
+
+@pytest.mark.parametrize("restless", [0.0, 0.07, 1.0])
+def test_a_wanderer_keeps_its_target_until_it_is_bored(restless: float) -> None:
+    generator, count = np.random.default_rng(0), 4000
+    wanderer = WayPoints(MOTIONS, None, best=1, restless=restless)
+    wanderer.begin(np.ones(count, bool), generator)
+    before = wanderer.target.copy()
+    wanderer.draw(np.full((count, 2), -1.0, np.float32), generator)
+    kept = (wanderer.target == before).all(axis=1).mean()
+    se = (restless * (1 - restless) / count) ** 0.5
+    assert abs(kept - (1 - restless)) <= 4 * se
+
+
+def test_a_wanderer_draws_a_new_target_where_it_has_reached_the_old() -> None:
+    generator = np.random.default_rng(0)
+    wanderer = WayPoints(MOTIONS, None, best=1, restless=0.0)
+    wanderer.begin(np.ones(2, bool), generator)
+    before = wanderer.target.copy()
+    beside = np.array([[0.05, 0.0], [0.07, 0.0]])
+    wanderer.draw((before + beside).astype(np.float32), generator)
+    assert (wanderer.target == before).all(axis=1).tolist() == [False, True]
+
+
+def test_only_the_worlds_that_begin_forget() -> None:
+    wanderer = WayPoints(MOTIONS, None, best=1)
+    generator = np.random.default_rng(0)
+    wanderer.begin(np.ones(3, bool), generator)
+    before = wanderer.target.copy()
+    wanderer.begin(np.array([False, True, False]), generator)
+    assert (wanderer.target == before).all(axis=1).tolist() == [True, False, True]
+
+
+def test_way_points_need_motions() -> None:
+    for features in (None, np.zeros((8, 12), np.float32)):
+        with pytest.raises(ValueError, match=r"features are motions \[A, 2\]"):
+            WayPoints(ActionSet(np.arange(8), features=features), None, best=1)
+
+
+def test_a_mixture_keeps_one_part_for_a_whole_episode() -> None:
+    world = Maze(400, actuators=3)
+    mixture = EpisodeMixture((Always(1), Always(6)), (0.25, 0.75))
+    rows = list(islice(play(mixture, world, seed=0), world.horizon + 1))
+    first_episode = np.stack([row.actions for row in rows[:-1]])
+    still_first = np.cumsum([row.first for row in rows[:-1]], axis=0) == 1
+    assert ((first_episode == first_episode[0]) | ~still_first).all()
+    share = (first_episode[0] == 1).mean()
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / 400) ** 0.5
+    assert (rows[-1].actions != first_episode[0]).any()
+
+
+@pytest.mark.parametrize("weights", [(0.5,), (0.5, 0.4)])
+def test_weights_that_fit_no_mixture_are_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="2 parts need as many weights summing to 1"):
+        EpisodeMixture((Always(1), Always(6)), weights)
+
+
+# --- collecting
+
+
+@pytest.mark.parametrize("rows", [1, 300, 1000])
+def test_whole_episodes_of_equal_number_a_world(rows: int) -> None:
+    world = Maze(8, actuators=4)
+    log = collect(Uniform(world.action_set), world, rows=rows, seed=0)
+    assert len(log) >= rows
+    assert log.n_episodes % world.num_envs == 0
+    assert len(log) - log.lengths.reshape(8, -1)[:, -1].sum() < rows
+    start = world.reset()[0][0]
+    np.testing.assert_array_equal(log.starts, np.tile(start, (log.n_episodes, 1)))
+    inner = np.flatnonzero(~log.ends)
+    np.testing.assert_array_equal(log.next_observations[inner], log.observations[inner + 1])
+    assert log.has_next.all()
+    assert log.observation_names == world.observation_names
+    assert log.action_set is world.action_set
+
+
+def test_the_rows_are_those_that_were_played() -> None:
+    world = Maze(3, actuators=4)
+    log = collect(Uniform(world.action_set), world, rows=100, seed=4)
+    played = list(islice(play(Uniform(world.action_set), world, seed=4), world.horizon))
+    assert log.lengths.tolist() == [60, 60, 60]
+    for name in ("observations", "actions", "rewards", "next_observations", "truncated"):
+        columns = np.stack([getattr(row, name) for row in played], axis=1)
+        np.testing.assert_allclose(getattr(log, name), np.concatenate(list(columns)), atol=1e-6)
+
+
+def test_the_seed_decides_the_log() -> None:
+    def fingerprint(seed: int, made_with: int) -> str:
+        world = Maze(4, actuators=12, seed=made_with)
+        behaviour = maze_mixture(world.action_set)
+        return collect(behaviour, world, rows=100, seed=seed).fingerprint
+
+    assert fingerprint(0, 1) == fingerprint(0, 2) != fingerprint(1, 1)
+
+
+def test_the_logged_propensities_of_the_mixture_are_its_three_values() -> None:
+    world = Maze(8)
+    log = collect(maze_mixture(world.action_set), world, rows=2000, seed=0)
+    noise = 0.5 / 4096
+    expected = [noise, noise + 0.5 / 1024, noise + 0.5]
+    assert log.action_probabilities is not None
+    np.testing.assert_allclose(np.unique(log.action_probabilities), expected)
+
+
+def test_no_rows_are_refused() -> None:
+    world = Maze(1, actuators=4)
+    with pytest.raises(ValueError, match="at least one row is needed, got 0"):
+        collect(Uniform(world.action_set), world, rows=0, seed=0)
+
+
+def test_the_expert_reaches_the_goal_and_the_mixture_rarely() -> None:
+    world = Maze(20)
+    expert = collect(maze_expert(world.action_set), world, rows=300, seed=0)
+    poor = collect(maze_mixture(world.action_set), world, rows=1000, seed=0)
+    assert expert.terminated.sum() >= 0.95 * expert.n_episodes
+    assert poor.terminated.sum() <= 0.5 * poor.n_episodes
+
+
+def test_behaviours_by_name() -> None:
+    world = Maze(1)
+    for name, maker in BEHAVIOURS.items():
+        made = make_behaviour(name, world.action_set)
+        assert type(made) is type(maker(world.action_set))
+        assert made.action_set is world.action_set
+    with pytest.raises(ValueError, match="unknown behaviour 'clever'; there are maze_expert, "):
+        make_behaviour("clever", world.action_set)

@@ -1,0 +1,355 @@
+"""The command line: one JSON object, exit codes, and refusals that a script can read."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tiny import write_recipe
+from typer.testing import CliRunner
+
+from offline_actrep import cli
+from offline_actrep.card import headroom
+from offline_actrep.cli import app
+from offline_actrep.simulators.maze import PRESETS
+
+PROGRAM = Path(sys.executable).with_name("offline-actrep")
+ESTIMATE = {"value", "low", "high", "n"}
+FIT = ["--set", "steps=20", "--set", "behaviour_steps=5", "--set", "hidden=8", "--set", "dim=3"]
+TRAIN = ["--set", "steps=20", "--set", "hidden=[8]"]
+FQE = ["--set", "steps=20", "--set", "refits=2", "--set", "rows=200", "--set", "hidden=[8]"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_maze() -> Iterator[None]:
+    """A preset of 16 actions, since the command line takes presets only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", replace(PRESETS["paper"], actuators=4, best_return=90.0))
+        yield
+
+
+def call(*arguments: object) -> dict[str, Any]:
+    """Runs a command with `--json`; what it printed, which must be one JSON object."""
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return only_json(result.stdout)
+
+
+def only_json(text: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found = json.loads(text, parse_constant=refuse)
+    assert isinstance(found, dict)
+    return found
+
+
+class Made:
+    """Files that the commands of the module's fixture wrote, and what they said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "log.parquet"
+        self.actions = folder / "log.actions.parquet"
+        self.points = folder / "points"
+        self.policy = folder / "cql"
+        self.cloned = folder / "bc"
+        table = ["--actions", self.actions]
+        self.collected = call(
+            "collect", "maze", "--preset", "tiny", "--behaviour", "uniform",
+            "--rows", 400, "--seed", 3, "--out", self.log,
+        )  # fmt: skip
+        self.fitted = call("fit", self.log, *table, "--fourier", "x", "--out", self.points, *FIT)
+        self.trained = call(
+            "train", self.log, *table, "--points", self.points, "--out", self.policy, *TRAIN
+        )
+        self.trained_on_ids = call(
+            "train", self.log, *table, "--method", "discrete_bc", "--out", self.cloned, *TRAIN
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_maze: None) -> Made:
+    return Made(tmp_path_factory.mktemp("made"))
+
+
+def test_collect_writes_a_log_and_its_action_table(made: Made) -> None:
+    said = made.collected
+    assert said.keys() == {"log", "actions", "rows", "episodes", "behaviour_return"}
+    log = pl.read_parquet(made.log)
+    assert said["rows"] == len(log) >= 400
+    assert said["episodes"] == log["episode_id"].n_unique()
+    assert said["log"] == str(made.log) and said["actions"] == str(made.actions)
+    assert len(pl.read_parquet(made.actions)) == 16
+    total = log.group_by("episode_id").agg(pl.col("reward").sum())["reward"].mean()
+    assert said["behaviour_return"] == pytest.approx(total)
+
+
+def test_collect_again_writes_the_same_log(made: Made, tmp_path: Path) -> None:
+    call(
+        "collect", "maze", "--preset", "tiny", "--behaviour", "uniform",
+        "--rows", 400, "--seed", 3, "--out", tmp_path / "again.parquet",
+    )  # fmt: skip
+    assert (tmp_path / "again.parquet").read_bytes() == made.log.read_bytes()
+
+
+def test_collect_writes_a_card_of_the_logs_headroom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "headroom", partial(headroom, episodes=4, steps=20))
+    card = tmp_path / "CARD.md"
+    said = call(
+        "collect", "maze", "--preset", "tiny", "--behaviour", "uniform", "--rows", 400,
+        "--out", tmp_path / "log.parquet", "--card", card,
+    )  # fmt: skip
+    rows = ["random", "behaviour", "behaviour cloning", "best known"]
+    assert list(said["headroom"]) == rows
+    assert all(entry.keys() == ESTIMATE for entry in said["headroom"].values())
+    assert said["headroom"]["best known"]["value"] == 90.0
+    assert said["headroom"]["behaviour"]["value"] == pytest.approx(said["behaviour_return"])
+    assert said["card"] == str(card)
+    lines = card.read_text(encoding="utf-8").splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == rows
+    assert any("--preset tiny --behaviour uniform --rows 400 --seed 0" in line for line in lines)
+
+
+def test_fit_says_what_it_made(made: Made) -> None:
+    assert made.fitted == {"representation": str(made.points), "dim": 3, "actions": 16}
+
+
+def test_fourier_columns_reach_the_networks(made: Made) -> None:
+    content = (made.points / "representation.json").read_text(encoding="utf-8")
+    assert '"fourier": [\n' in content
+
+
+def test_probe_measures_points_with_and_without_a_world(made: Made) -> None:
+    arguments = ["probe", made.log, "--actions", made.actions, "--points", made.points]
+    blind = call(*arguments)
+    seeing = call(*arguments, "--world", "maze", "--preset", "tiny")
+    assert blind.keys() == seeing.keys()
+    assert {"distinct_actions", "round_trip", "effect_r2", "neighbour_ratio"} <= blind.keys()
+    assert blind["effect_r2"] is None and blind["neighbour_ratio"] is None
+    assert seeing["effect_r2"] is not None and seeing["neighbour_ratio"] is not None
+    assert seeing["actions"] == 16
+
+
+def test_probe_prints_a_table_for_people(made: Made) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["probe", str(made.log), "--actions", str(made.actions), "--points", str(made.points)],
+        env={"COLUMNS": "200"},
+    )
+    assert result.exit_code == 0
+    assert "round trip" in result.stdout and "points" in result.stdout
+
+
+def test_relabel_writes_a_point_beside_every_action(made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "relabelled.parquet"
+    said = call(
+        "relabel", made.log, "--actions", made.actions, "--points", made.points, "--out", out
+    )
+    before, after = pl.read_parquet(made.log), pl.read_parquet(out)
+    assert said == {"relabelled": str(out), "rows": len(before), "dim": 3}
+    assert after["action"].to_list() == before["action"].to_list()
+    points = after["point"].to_list()
+    assert all(len(point) == 3 and max(map(abs, point)) <= 1 for point in points)
+
+
+def test_train_says_what_it_made(made: Made) -> None:
+    assert made.trained == {"policy": str(made.policy), "method": "cql"}
+    assert made.trained_on_ids == {"policy": str(made.cloned), "method": "discrete_bc"}
+
+
+@pytest.mark.parametrize("name", ["policy", "cloned"])
+def test_evaluate_gives_an_estimate(made: Made, name: str) -> None:
+    arguments = ["evaluate", getattr(made, name), "--preset", "tiny", "--episodes", 4]
+    said = call(*arguments)
+    assert said.keys() == ESTIMATE
+    assert said["n"] == 4
+    assert said["low"] <= said["value"] <= said["high"]
+    assert call(*arguments) == said
+
+
+def test_an_interval_without_an_end_is_null(made: Made) -> None:
+    said = call("evaluate", made.cloned, "--preset", "tiny", "--episodes", 1)
+    assert said["low"] is None and said["high"] is None and said["n"] == 1
+
+
+@pytest.mark.parametrize("name", ["policy", "cloned"])
+def test_estimate_gives_an_estimate(made: Made, name: str) -> None:
+    policy = getattr(made, name)
+    said = call("estimate", policy, made.log, "--actions", made.actions, *FQE)
+    assert said.keys() == ESTIMATE
+    assert said["low"] < said["value"] < said["high"]
+
+
+def test_run_and_report_show_the_same_results(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path, ("seeds = [0, 1]", "seeds = [0]"))
+    out = tmp_path / "runs"
+    ran = call("run", file, "--out", out, "--workers", 1)
+    assert ran.keys() == {"folder", "report", "results"}
+    assert ran["folder"] == str(out / "tiny")
+    assert Path(ran["report"]).is_file()
+    assert [row["policy"] for row in ran["results"]] == [
+        "random",
+        "behaviour (the log)",
+        "on points",
+        "on ids",
+    ]
+    Path(ran["report"]).unlink()
+    assert call("report", file, "--out", out) == ran
+    assert Path(ran["report"]).is_file()
+    people = CliRunner().invoke(app, ["report", str(file), "--out", str(out)])
+    assert people.exit_code == 0
+    assert "on ids" in people.stdout and f"report: {ran['report']}" in people.stdout
+
+
+def test_progress_goes_to_standard_error(made: Made, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["train", str(made.log), "--method", "discrete_bc", "--out", str(tmp_path / "p"), *TRAIN],
+    )
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [f"policy: {tmp_path / 'p'}", "method: discrete_bc"]
+    assert "train discrete_bc" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "{folder}/nowhere.parquet", "--out", "o"], "nowhere.parquet"),
+        (["fit", "{log}", "--out", "o", "--method", "marlin"], "unknown representation 'marlin'"),
+        (["fit", "{log}", "--out", "o", "--set", "stps=3"], "near it: steps"),
+        (["fit", "{log}", "--out", "o", "--set", "steps"], "--set takes name=value, got 'steps'"),
+        (["fit", "{log}", "--out", "o", "--set", "dim=wide"], "dim"),
+        (["fit", "{log}", "--out", "o", "--set", "seed=3"], "seed is no setting"),
+        (["fit", "{log}", "--out", "o", "--fourier", "height"], "height"),
+        (["fit", "{log}", "--out", "o", "--columns", "{folder}/no.toml"], "no.toml"),
+        (["train", "{log}", "--out", "o"], "re-label the log first"),
+        (["train", "{log}", "--out", "o", "--method", "sql"], "unknown learner 'sql'"),
+        (["train", "{log}", "--out", "o", "--points", "{folder}"], "no finished representation"),
+        (["probe", "{log}", "--points", "{folder}"], "no finished representation"),
+        (["relabel", "{log}", "--points", "{policy}", "--out", "o"], "no finished representation"),
+        (["evaluate", "{points}"], "holds no finished policy"),
+        (["evaluate", "{cloned}", "--world", "haze"], "unknown world 'haze'"),
+        (["evaluate", "{cloned}", "--preset", "haze"], "unknown maze preset 'haze'"),
+        (["evaluate", "{cloned}"], "16 actions, the world has 4096"),
+        (["estimate", "{cloned}", "{log}", "--name", "is"], "unknown estimator 'is'"),
+        (["estimate", "{cloned}", "{log}", "--set", "refit=3"], "refit"),
+        (["collect", "haze", "--out", "o"], "unknown world 'haze'"),
+        (["collect", "--preset", "tiny", "--behaviour", "no", "--out", "o"], "'no'"),
+        (["run", "{folder}/no.toml"], "there is no recipe"),
+        (["report", "{recipe}"], "holds no finished run"),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else "",
+)
+def test_refused_input_is_exit_code_2_and_says_why(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {**vars(made), "recipe": write_recipe(made.folder)}
+    filled = [argument.format(**names) for argument in arguments]
+    scripted = CliRunner().invoke(app, [*filled, "--json"])
+    assert scripted.exit_code == 2, scripted.output
+    found = only_json(scripted.stdout)
+    assert found.keys() == {"error"} and said in found["error"]
+    for_people = CliRunner().invoke(app, filled)
+    assert for_people.exit_code == 2
+    assert for_people.stdout == ""
+    assert "refused: " in for_people.stderr and said in for_people.stderr
+    assert not (tmp_path / "o").exists(), "what was refused must leave nothing behind"
+
+
+def test_a_usage_error_is_exit_code_2(made: Made) -> None:
+    assert CliRunner().invoke(app, ["fit", str(made.log)]).exit_code == 2
+    assert CliRunner().invoke(app, ["run", "r.toml", "--workers", "0"]).exit_code == 2
+
+
+def test_interrupted_is_exit_code_130(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_policy", interrupt)
+    result = CliRunner().invoke(app, ["evaluate", str(made.policy), "--preset", "tiny"])
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("entries", "settings"),
+    [
+        (None, {}),
+        (["steps=9000"], {"steps": 9000}),
+        (["rate=1e-3", "on=true", "off=null"], {"rate": 1e-3, "on": True, "off": None}),
+        (["hidden=[8, 16]"], {"hidden": [8, 16]}),
+        (["transition=gaussian"], {"transition": "gaussian"}),
+        (["text=a=b", 'quoted="3"'], {"text": "a=b", "quoted": "3"}),
+        (["steps=1", "steps=2"], {"steps": 2}),
+    ],
+)
+def test_settings_are_numbers_lists_or_words(
+    entries: list[str] | None, settings: dict[str, Any]
+) -> None:
+    assert cli._settings(entries) == settings
+
+
+@pytest.mark.parametrize("table", ["", "[columns]\n"])
+def test_a_log_with_other_column_names_is_read_by_a_mapping(
+    made: Made, tmp_path: Path, table: str
+) -> None:
+    names = {"episode_id": "visit", "step": "turn", "action": "item", "reward": "gain"}
+    pl.read_parquet(made.log).rename(names).write_parquet(tmp_path / "own.parquet")
+    mapping = tmp_path / "columns.toml"
+    lines = [f'{ours} = "{theirs}"\n' for ours, theirs in names.items()]
+    mapping.write_text(table + "".join(lines), encoding="utf-8")
+    said = call(
+        "relabel", tmp_path / "own.parquet", "--columns", mapping, "--actions", made.actions,
+        "--points", made.points, "--out", tmp_path / "out.parquet",
+    )  # fmt: skip
+    assert said["rows"] == made.collected["rows"]
+    written = pl.read_parquet(tmp_path / "out.parquet")
+    logged = pl.read_parquet(made.log)
+    for column in names:
+        assert written[column].to_list() == logged[column].to_list()
+
+
+def test_a_mapping_with_an_unknown_column_is_refused(made: Made, tmp_path: Path) -> None:
+    mapping = tmp_path / "columns.toml"
+    for text, said in (('acton = "item"\n', "acton"), ("action = = 3\n", "line 1")):
+        mapping.write_text(text, encoding="utf-8")
+        result = CliRunner().invoke(
+            app, ["fit", str(made.log), "--columns", str(mapping), "--out", "o", "--json"]
+        )
+        assert result.exit_code == 2
+        assert said in only_json(result.stdout)["error"]
+
+
+def test_the_import_and_the_help_say_nothing_of_their_own() -> None:
+    imported = subprocess.run(
+        [sys.executable, "-c", "import offline_actrep"], capture_output=True, text=True, timeout=120
+    )
+    assert (imported.returncode, imported.stdout, imported.stderr) == (0, "", "")
+    helped = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=120)
+    assert helped.returncode == 0
+    assert helped.stderr == ""
+    assert "gym" not in helped.stdout.lower()
+    for command in ("run", "collect", "fit", "probe", "relabel", "train", "evaluate", "estimate"):
+        assert command in helped.stdout
+
+
+def test_the_program_itself_refuses_with_exit_code_2(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [PROGRAM, "run", tmp_path / "no.toml", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert refused.returncode == 2
+    assert "there is no recipe" in only_json(refused.stdout)["error"]
+    assert "gym" not in refused.stderr.lower()

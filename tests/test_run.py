@@ -1,0 +1,319 @@
+"""A run: every stage once, nothing twice, the same result however it came about."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import write_recipe
+
+from offline_actrep.files.artifact import DONE, is_whole, read_json
+from offline_actrep.recipe import read_recipe
+from offline_actrep.run import Event, Layout, run
+from offline_actrep.saved import load_policy, load_representation
+
+PROGRAM = Path(sys.executable).with_name("offline-actrep")
+SLOWER = ("{ steps = 20, hidden = [8] }", "{ steps = 300, hidden = [8] }")
+STAGES = {
+    "log",
+    *(f"points merlion seed {seed}" for seed in (0, 1)),
+    *(
+        f"{verb} {learner} seed {seed}"
+        for verb in ("train", "judge")
+        for learner in ("on points", "on ids")
+        for seed in (0, 1)
+    ),
+}
+"""The stages of the tiny recipe that can be kept."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the program and its workers run: sums over several threads differ in the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """One run of the tiny recipe, not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    return run(read_recipe(write_recipe(folder)), folder / "runs")
+
+
+@pytest.fixture
+def copied(finished: Layout, tmp_path: Path) -> Path:
+    """A copy of the finished run's folder, with its times."""
+    shutil.copytree(finished.folder, tmp_path / "runs" / "tiny")
+    return tmp_path / "runs"
+
+
+def without_seconds(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {k: without_seconds(v) for k, v in content.items() if not k.endswith("seconds")}
+    return [without_seconds(v) for v in content] if isinstance(content, list) else content
+
+
+def results_of(folder: Path) -> Any:
+    return without_seconds(read_json(folder / "results.json"))
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file was written, but for the summary that every run writes."""
+    return {
+        str(file.relative_to(folder)): file.stat().st_mtime_ns
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != "results.json"
+    }
+
+
+def ends(events: list[Event]) -> dict[str, str]:
+    return {event.stage: event.note for event in events if event.done == event.total}
+
+
+def test_the_results_have_every_learner_and_seed(finished: Layout) -> None:
+    results = read_json(finished.folder / "results.json")
+    assert [(entry["learner"], entry["seed"]) for entry in results["runs"]] == [
+        ("on points", 0),
+        ("on points", 1),
+        ("on ids", 0),
+        ("on ids", 1),
+    ]
+    for entry in results["runs"]:
+        assert entry["steps"] == 20
+        assert [look["step"] for look in entry["curve"]] == [10, 20]
+        assert len(entry["returns"]) == len(entry["discounted_returns"]) == 4
+        assert entry["fqe"]["low"] <= entry["fqe"]["value"] <= entry["fqe"]["high"]
+        assert entry["train_seconds"] > 0
+        shares = [look["near_share"] for look in entry["curve"]]
+        assert all((share is None) == (entry["learner"] == "on ids") for share in shares)
+    assert [(probe["representation"], probe["seed"]) for probe in results["probes"]] == [
+        ("merlion", 0),
+        ("merlion", 1),
+    ]
+    assert len(results["references"]["random"]) == 4
+    assert len(results["references"]["behaviour"]) == finished.read_log().n_episodes
+
+
+def test_results_are_json_in_the_strict_sense(finished: Layout) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = (finished.folder / "results.json").read_text(encoding="utf-8")
+    results = json.loads(text, parse_constant=refuse)
+    assert "best_known" not in results["references"], "nobody measured this maze"
+
+
+def test_every_artifact_is_there_and_can_be_read(finished: Layout) -> None:
+    recipe = finished.recipe
+    assert is_whole(finished.log) and is_whole(finished.references())
+    log = finished.read_log()
+    for seed in recipe.seeds:
+        points = finished.points(recipe.representations[0], seed)
+        assert is_whole(points)
+        made = load_representation(points / "representation")
+        assert made.action_set.same_as(log.action_set)
+        assert (points / "relabelled.parquet").is_file()
+        for learner in recipe.learners:
+            assert is_whole(finished.judgement(learner, seed))
+            policy = load_policy(finished.policy(learner, seed))
+            assert set(policy.act(log.starts)) <= set(log.action_set.ids)
+    assert not list(finished.folder.rglob("*.tmp"))
+
+
+def test_seeds_differ_and_learners_of_one_seed_share_their_points(finished: Layout) -> None:
+    recipe = finished.recipe
+    weights = {
+        (finished.policy(learner, seed) / "policy.safetensors").read_bytes()
+        for learner in recipe.learners
+        for seed in recipe.seeds
+    }
+    assert len(weights) == 4
+    for seed in recipe.seeds:
+        points = finished.points(recipe.representations[0], seed) / "representation"
+        carried = finished.policy(recipe.learners[0], seed) / "representation"
+        name = "representation.safetensors"
+        assert (points / name).read_bytes() == (carried / name).read_bytes()
+
+
+def test_a_second_run_recomputes_nothing(finished: Layout, copied: Path) -> None:
+    before = times(copied / "tiny")
+    events: list[Event] = []
+    run(finished.recipe, copied, on_event=events.append)
+    assert times(copied / "tiny") == before
+    assert ends(events) == dict.fromkeys(STAGES, "kept")
+    assert read_json(copied / "tiny" / "results.json") == read_json(
+        finished.folder / "results.json"
+    )
+
+
+def test_a_change_of_one_learner_recomputes_that_learner_alone(
+    finished: Layout, copied: Path, tmp_path: Path
+) -> None:
+    changed = read_recipe(
+        write_recipe(
+            tmp_path,
+            ('"discrete_bc"\nsettings = { steps = 20', '"discrete_bc"\nsettings = { steps = 30'),
+        )
+    )
+    before = times(copied / "tiny")
+    events: list[Event] = []
+    run(changed, copied, on_event=events.append)
+    after = times(copied / "tiny")
+    assert {name: after[name] for name in before} == before
+    made = {stage for stage, note in ends(events).items() if note != "kept"}
+    assert made == {f"{verb} on ids seed {seed}" for verb in ("train", "judge") for seed in (0, 1)}
+    steps = {
+        entry["learner"]: entry["steps"]
+        for entry in read_json(copied / "tiny" / "results.json")["runs"]
+    }
+    assert steps == {"on points": 20, "on ids": 30}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "remade"),
+    [
+        ("episodes = 4", "episodes = 3", {"judge"}),
+        ("refits = 2", "refits = 3", {"judge"}),
+        ("behaviour_steps = 5", "behaviour_steps = 6", {"points", "train", "judge"}),
+        ("rows = 400", "rows = 500", {"log", "points", "train", "judge"}),
+        ("seeds = [0, 1]", "seeds = [0, 1]\ngamma = 0.9", {"points", "train", "judge"}),
+        ('title = "Tiny', 'title = "Small', set()),
+    ],
+)
+def test_only_what_hangs_on_a_change_gets_a_new_folder(
+    finished: Layout, tmp_path: Path, old: str, new: str, remade: set[str]
+) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, (old, new)))
+    shutil.copytree(finished.log, tmp_path / "tiny" / "log")
+    changed = Layout(recipe, tmp_path / "tiny")
+    if changed.log_key() != finished.log_key():
+        key = json.dumps({"kind": "log", "key": changed.log_key()})
+        (changed.log / DONE).write_text(key, encoding="utf-8")
+
+    def keys(layout: Layout) -> dict[str, str]:
+        learner = layout.recipe.learners[0]
+        return {
+            "log": layout.log_key(),
+            "points": layout.points(layout.recipe.representations[0], 0).name,
+            "train": layout.policy(learner, 0).name,
+            "judge": layout.judgement(learner, 0).name,
+        }
+
+    was, is_now = keys(finished), keys(changed)
+    assert {stage for stage in was if was[stage] != is_now[stage]} == remade
+
+
+def test_an_empty_list_of_estimated_learners_estimates_none(
+    finished: Layout, tmp_path: Path
+) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, ('title = "Tiny maze"', "estimated = []")))
+    layout = Layout(recipe, finished.folder)
+    assert [layout.estimator(learner) for learner in recipe.learners] == [None, None]
+    named = read_recipe(write_recipe(tmp_path, ('title = "Tiny maze"', 'estimated = ["on ids"]')))
+    layout = Layout(named, finished.folder)
+    assert [layout.estimator(each) is None for each in named.learners] == [True, False]
+
+
+def test_a_fourier_column_that_the_log_lacks_is_refused_before_any_fit(
+    copied: Path, tmp_path: Path
+) -> None:
+    recipe = read_recipe(
+        write_recipe(tmp_path, ("[evaluate]", '[features]\nfourier = ["height"]\n\n[evaluate]'))
+    )
+    events: list[Event] = []
+    with pytest.raises(ValueError, match="height"):
+        run(recipe, copied, on_event=events.append)
+    assert set(ends(events)) == {"log"}
+
+
+def test_the_same_seed_gives_the_same_bits(finished: Layout, tmp_path: Path) -> None:
+    again = run(finished.recipe, tmp_path)
+    assert results_of(again.folder) == results_of(finished.folder)
+    files = [
+        file.relative_to(finished.folder)
+        for pattern in ("*.safetensors", "*.parquet")
+        for file in finished.folder.rglob(pattern)
+    ]
+    assert len(files) >= 10
+    for file in files:
+        assert (again.folder / file).read_bytes() == (finished.folder / file).read_bytes(), file
+
+
+def test_side_by_side_gives_the_same_results(finished: Layout, tmp_path: Path) -> None:
+    events: list[Event] = []
+    layout = run(finished.recipe, tmp_path, workers=2, on_event=events.append)
+    assert results_of(layout.folder) == results_of(finished.folder)
+    assert set(ends(events)) == STAGES | {"references"}
+
+
+def test_a_killed_run_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path, SLOWER, ("seeds = [0, 1]", "seeds = [0]"))
+    command = [str(PROGRAM), "run", str(file), "--out", str(tmp_path / "killed")]
+    layout = Layout(read_recipe(file), tmp_path / "killed" / "tiny")
+    kept = kill_after_points([*command, "--workers", "2"], layout)
+    check_what_is_left(layout)
+    subprocess.run([*command, "--workers", "1"], check=True, capture_output=True, timeout=120)
+    assert kept.items() <= times(layout.folder).items(), "a whole artifact was made again"
+    assert not list(layout.folder.rglob("*.tmp"))
+    unbroken = run(read_recipe(file), tmp_path / "unbroken")
+    assert results_of(layout.folder) == results_of(unbroken.folder)
+
+
+def kill_after_points(command: list[str], layout: Layout) -> dict[str, int]:
+    """Kills the run when its points are whole; the times of the points' files."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not list(layout.folder.glob(f"points/*/{DONE}")):
+            assert process.poll() is None, "the run ended without points"
+            time.sleep(0.01)
+        helpers = children(process.pid)
+        assert len(helpers) >= 2
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (layout.folder / "results.json").exists(), "the run was over before it was killed"
+    deadline = time.monotonic() + 20
+    while alive := [pid for pid in helpers if is_running(pid)]:
+        assert time.monotonic() < deadline, f"left behind by the killed run: {alive}"
+        time.sleep(0.05)
+    return {name: when for name, when in times(layout.folder).items() if "points/" in name}
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def check_what_is_left(layout: Layout) -> None:
+    """A folder that has its name is whole, and what says that it is whole can be read."""
+    recipe = layout.recipe
+    for kind in ("points", "policies", "judgements", "references"):
+        for folder in layout.folder.glob(f"{kind}/*"):
+            assert folder.name.endswith(".tmp") or is_whole(folder), folder
+    for learner in recipe.learners:
+        if is_whole(layout.policy(learner, 0)):
+            load_policy(layout.policy(learner, 0))
+            read_json(layout.policy(learner, 0) / "curve.json")
+        if is_whole(layout.judgement(learner, 0)):
+            read_json(layout.judgement(learner, 0) / "judgement.json")
+    points = layout.points(recipe.representations[0], 0)
+    load_representation(points / "representation")
+    read_json(points / "probe.json")
