@@ -50,9 +50,7 @@ MAKERS: dict[str, Callable[[], AbstractBehaviour]] = {
     "follower": lambda: WayPoints(MOTIONS, ROUTE, best=3),
     "sharp follower": lambda: WayPoints(MOTIONS, ROUTE, best=1),
     "wanderer": lambda: WayPoints(MOTIONS, None, best=2),
-    "mixture": lambda: EpisodeMixture(
-        (Always(1), WayPoints(MOTIONS, ROUTE, best=3)), (0.25, 0.75)
-    ),
+    "mixture": lambda: EpisodeMixture((Always(1), WayPoints(MOTIONS, ROUTE, best=3)), (0.25, 0.75)),
     "noisy": lambda: Noisy(WayPoints(MOTIONS, ROUTE, best=2), 0.3),
     "noisy mixture": lambda: Noisy(
         EpisodeMixture((WayPoints(MOTIONS, None, best=1), Always(5)), (0.5, 0.5)), 0.5
@@ -68,9 +66,7 @@ def drawn(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     observations = generator.random((N_DRAWS, 2)).astype(np.float32)
     behaviour.begin(np.ones(N_DRAWS, bool), generator)
     actions, reported = behaviour.draw(observations, generator)
-    every = [
-        behaviour.probability(observations, np.full(N_DRAWS, action)) for action in range(8)
-    ]
+    every = [behaviour.probability(observations, np.full(N_DRAWS, action)) for action in range(8)]
     return actions, reported, np.stack(every, axis=1)
 
 

@@ -24,18 +24,14 @@ def log(maze_log: Log) -> Log:
 
 @pytest.fixture
 def merlion(log: Log) -> AbstractRepresentation:
-    return fit(
-        "merlion", log, seed=0, dim=3, steps=10, behaviour_steps=5, hidden=8, batch_size=32
-    )
+    return fit("merlion", log, seed=0, dim=3, steps=10, behaviour_steps=5, hidden=8, batch_size=32)
 
 
 def test_every_row_gets_its_actions_point(log: Log, merlion: AbstractRepresentation) -> None:
     found = relabel(log, merlion)
     table = merlion.table(torch.from_numpy(log.observations)).numpy()
     assert found.log is log and found.representation is merlion
-    np.testing.assert_allclose(
-        found.points, table[np.arange(len(log)), log.actions], atol=1e-5
-    )
+    np.testing.assert_allclose(found.points, table[np.arange(len(log)), log.actions], atol=1e-5)
     assert np.abs(found.points).max() <= 1.0
 
 
@@ -65,9 +61,7 @@ def test_parquet_brings_back_ids_and_points(
     assert np.array_equal(again.rewards, log.rewards)
 
 
-def test_for_d3rlpy_the_actions_are_the_points(
-    log: Log, merlion: AbstractRepresentation
-) -> None:
+def test_for_d3rlpy_the_actions_are_the_points(log: Log, merlion: AbstractRepresentation) -> None:
     found = relabel(log, merlion)
     dataset = found.to_d3rlpy()
     assert dataset.dataset_info.action_size == 3

@@ -59,9 +59,7 @@ class FirstAllowed(AbstractPolicy):
     def __init__(self, action_set: ActionSet) -> None:
         self.action_set = action_set
 
-    def choose(
-        self, observations: np.ndarray, allowed: AllowedActions | None = None
-    ) -> np.ndarray:
+    def choose(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
         assert allowed is not None
         return allowed.indices[allowed.offsets[:-1]]
 
@@ -118,9 +116,7 @@ class FirstAllowedOfAll(AbstractPolicy):
     def __init__(self, action_set: ActionSet) -> None:
         self.action_set = action_set
 
-    def choose(
-        self, observations: np.ndarray, allowed: AllowedActions | None = None
-    ) -> np.ndarray:
+    def choose(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
         return np.zeros(len(observations), np.int64)
 
 

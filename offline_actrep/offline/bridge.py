@@ -57,9 +57,8 @@ class LearnerConfig:
     """CQL: of the entropy term, before it is learnt."""
     alpha: float = 5.0
     """TD3+BC: weight of Q against imitation. Discrete CQL: weight of the conservative term."""
-    target_noise: float = 0.05
-    """TD3+BC: deviation of the noise on target points, clipped at twice that; in the cube, where a
-    state's points are a cloud of deviation 0.2 or so (d3rlpy's 0.2 leads the target off it)."""
+    target_noise: float = 0.2
+    """TD3+BC: deviation of the noise on target points, in the cube; clipped at 2.5 times that."""
     action_flexibility: float = 0.3
     """Discrete BCQ: threshold on relative probability. BCQ: reach of the perturbation."""
     lam: float = 0.75
@@ -229,7 +228,7 @@ def _td3_plus_bc(config: LearnerConfig) -> TD3PlusBCConfig:
         critic_learning_rate=config.critic_learning_rate,
         alpha=config.alpha,
         target_smoothing_sigma=config.target_noise,
-        target_smoothing_clip=2 * config.target_noise,
+        target_smoothing_clip=2.5 * config.target_noise,
         batch_size=config.batch_size,
         gamma=config.gamma,
         actor_encoder_factory=_encoder(config),

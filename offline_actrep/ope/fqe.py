@@ -95,7 +95,7 @@ def fqe(
     problem = _problem(part, policy, features, representation, reward_scale)
     values = np.zeros(config.refits)
     for refit in range(config.refits):
-        episodes = draws.integers(part.n_episodes, size=part.n_episodes)
+        episodes = _resample(part, draws)
         with seeded(seed + refit):
             q = _fit(problem, part, episodes, gamma, config, draws, refit, on_step)
         values[refit] = _start_value(q, problem, episodes) / reward_scale
@@ -170,6 +170,15 @@ def _whole_episodes(log: Log, rows: int, draws: np.random.Generator) -> Log:
     order = draws.permutation(log.n_episodes)
     kept = int(np.searchsorted(np.cumsum(log.lengths[order]), rows)) + 1
     return log.take_episodes(np.sort(order[:kept]))
+
+
+def _resample(log: Log, draws: np.random.Generator) -> Int64[np.ndarray, " M"]:
+    """Episodes drawn with replacement, anew until one of them can be learnt from."""
+    teaches = np.logical_or.reduceat(log.usable, log.episode_offsets[:-1])
+    while True:
+        episodes = draws.integers(log.n_episodes, size=log.n_episodes)
+        if teaches[episodes].any():
+            return episodes
 
 
 def _fit(

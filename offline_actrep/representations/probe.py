@@ -78,9 +78,7 @@ def probe(
     pairs = [draws.integers(len(log.action_set), size=(2, queries)) for _ in rows]
     near, far = _neighbour_effects(tables, truth, pairs)
     unsupported = representation.unsupported(torch.from_numpy(observations))
-    spectra = [
-        np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 / len(t) for t in tables
-    ]
+    spectra = [np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 / len(t) for t in tables]
     return ProbeResult(
         states=len(rows),
         actions=len(log.action_set),

@@ -181,7 +181,7 @@ def test_same_seed_same_bits_and_the_callers_generators_stay(
     fitted: AbstractRepresentation, name: str, log: Log, states: torch.Tensor
 ) -> None:
     torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
+    np.random.seed(99)
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()
     again = fit(name, log, seed=0, features=FEATURES, **SMALL[name])
     assert torch.equal(torch.get_rng_state(), torch_before)

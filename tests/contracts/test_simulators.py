@@ -54,9 +54,7 @@ def test_gymnasium_accepts_the_single_form(env_id: str, options: dict) -> None:
 
 @each_single
 @pytest.mark.parametrize("beyond", [-1, 0])
-def test_the_single_form_refuses_what_is_no_action(
-    env_id: str, options: dict, beyond: int
-) -> None:
+def test_the_single_form_refuses_what_is_no_action(env_id: str, options: dict, beyond: int) -> None:
     env = gym.make(env_id, **options).unwrapped
     env.reset(seed=0)
     assert isinstance(env.action_space, gym.spaces.Discrete)
@@ -88,9 +86,7 @@ def test_shapes_types_and_spaces(name: str, options: dict) -> None:
     assert world.observation_space.contains(world.reset(seed=0)[0])
     for step in range(world.horizon + 3):
         assert world.action_space.contains(random_actions(world, step))
-        observations, rewards, terminated, truncated, info = world.step(
-            random_actions(world, step)
-        )
+        observations, rewards, terminated, truncated, info = world.step(random_actions(world, step))
         assert world.observation_space.contains(observations)
         assert (rewards.dtype, rewards.shape) == (np.float64, (N_WORLDS,))
         assert np.isfinite(rewards).all()

@@ -26,9 +26,7 @@ def columns(**changes: Any) -> dict[str, Any]:
         "episode_offsets": np.array([0, 2, 5]),
         "episode_ids": np.array(["mon", "tue"]),
         "action_probabilities": np.array([0.5, 1.0, 0.25, 0.1, 0.2]),
-        "allowed": AllowedActions(
-            np.array([0, 1, 3, 5, 6, 8]), np.array([0, 1, 2, 0, 1, 1, 0, 2])
-        ),
+        "allowed": AllowedActions(np.array([0, 1, 3, 5, 6, 8]), np.array([0, 1, 2, 0, 1, 1, 0, 2])),
         "timestamps": rows + 100,
         "splits": np.array(["train", "train", "test", "test", "test"]),
         "observation_names": ("x", "y"),

@@ -73,8 +73,6 @@ def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled, ids: b
     assert np.array_equal(ours.next_observations[goes_on], theirs.next_observations[goes_on])
 
 
-
-
 @pytest.mark.parametrize("name", DISCRETE)
 def test_the_largest_score_is_what_d3rlpy_predicts(name: str, points: Relabelled) -> None:
     made = trained(name, points, steps=30)
@@ -104,9 +102,7 @@ def test_weights_leave_and_return(name: str, points: Relabelled) -> None:
     other.load(made.tensors())
     assert np.array_equal(other.act(seen), made.act(seen))
     assert not np.array_equal(before, made.act(seen))
-    assert all(
-        torch.equal(tensor, made.tensors()[key]) for key, tensor in other.tensors().items()
-    )
+    assert all(torch.equal(tensor, made.tensors()[key]) for key, tensor in other.tensors().items())
 
 
 @pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])

@@ -82,16 +82,14 @@ def test_a_seed_fixes_every_bit_and_disturbs_nobody(name: str, points: Relabelle
     def judge(step: int, policy: Policy) -> None:
         seen.append(step)
         torch.rand(step)
-        np.random.random(step)  # noqa: NPY002
+        np.random.random(step)
         evaluate(policy, world, episodes=2, seed=step)
 
-    np.random.seed(4)  # noqa: NPY002
+    np.random.seed(4)
     torch.manual_seed(4)
     before = torch.get_rng_state(), np.random.get_state()[1:3]
     plain = train(points, name, seed=3, **SMALL)
-    watched = train(
-        points, name, seed=3, on_checkpoint=judge, checkpoint_every=4, **SMALL
-    )
+    watched = train(points, name, seed=3, on_checkpoint=judge, checkpoint_every=4, **SMALL)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1][0])
     assert np.random.get_state()[2] == before[1][1]

@@ -1,6 +1,7 @@
 """MERLION: its distance by the axioms and by hand, its gradients, and what it learns."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def apart(model: Merlion, log: Log, left: int, right: int) -> float:
 
 @pytest.mark.parametrize("transition", ["mean", "gaussian"])
 def test_twins_come_together_and_opposites_part(moves_log: Log, transition: str) -> None:
-    config = MerlionConfig(**{**vars_of(SMALL), "transition": transition})
+    config = replace(SMALL, transition=transition)
     model = fit(moves_log, config=config, features=FeatureConfig(), seed=0)
     states = torch.from_numpy(moves_log.observations[:50])
     same = torch.zeros(50, dtype=torch.int64)
@@ -211,7 +212,7 @@ def test_only_a_gaussian_sees_that_an_action_is_noisy(hand_log: Callable[..., Lo
     log = hand_log(places, actions, following, n_actions=3)
     gap = {}
     for transition in ("mean", "gaussian"):
-        config = MerlionConfig(**{**vars_of(SMALL), "transition": transition, "steps": 300})
+        config = replace(SMALL, transition=transition, steps=300)
         model = fit(log, config=config, features=FeatureConfig(), seed=0)
         states = torch.from_numpy(log.observations[:50])
         same = torch.zeros(50, dtype=torch.int64)
@@ -226,16 +227,12 @@ def test_the_penalty_parts_what_the_log_lacks(hand_log: Callable[..., Log]) -> N
     draws = np.random.default_rng(0)
     places, actions = draws.random((300, 2)), draws.integers(3, size=300)
     log = hand_log(places, actions, places, n_actions=4)
-    config = MerlionConfig(**{**vars_of(SMALL), "penalty": 1.0})
+    config = replace(SMALL, penalty=1.0)
     model = fit(log, config=config, features=FeatureConfig(), seed=0)
     states = torch.from_numpy(log.observations[:50])
     lacking = model.unsupported(states)
     assert lacking[:, 3].all() and not lacking[:, :3].any()
     assert apart(model, log, 0, 3) > 3 * apart(model, log, 0, 1)
-
-
-def vars_of(config: MerlionConfig) -> dict[str, object]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def test_a_log_without_a_next_state_is_refused(hand_log: Callable[..., Log]) -> None:

@@ -59,9 +59,7 @@ def test_known_changes_are_whitened_and_unknown_ones_are_zero(flagged: Log) -> N
     assert float(known[:, 0].std(correction=0)) == pytest.approx(1.0, abs=1e-4)
     assert not data.changes[~data.has_next].any()
     scaled = data.changes.numpy() * data.change_scale
-    np.testing.assert_allclose(
-        scaled, flagged.next_observations - flagged.observations, atol=1e-6
-    )
+    np.testing.assert_allclose(scaled, flagged.next_observations - flagged.observations, atol=1e-6)
 
 
 def test_flags_and_constant_columns_keep_their_unit(flagged: Log) -> None:
@@ -77,7 +75,7 @@ def test_a_log_without_a_next_state_is_refused(hand_log: Make) -> None:
         in_units(log)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.8])
 def test_support_is_the_share_of_the_largest_probability(threshold: float) -> None:
     generator = torch.Generator().manual_seed(0)
     model = BehaviourModel(3, 12, 8)
@@ -89,12 +87,8 @@ def test_support_is_the_share_of_the_largest_probability(threshold: float) -> No
     brute = probability / probability.max(dim=1, keepdim=True).values <= threshold
     support = Support(model, features, threshold)
     rows, actions = torch.arange(40).repeat_interleave(12), torch.arange(12).repeat(40)
-    off = rows * 12 + actions != (rows * 12 + brute.shape[1]) - 12 + model(features).argmax(1)[rows]
-    lacks = support.lacks(rows, actions)
-    assert torch.equal(lacks[off], brute.flatten()[off])
-    if threshold < 1.0:
-        assert not lacks[~off].any()
-    assert 0 < threshold < 1 or lacks[off].float().mean() in (0.0, 1.0)
+    assert torch.equal(support.lacks(rows, actions), brute.flatten())
+    assert 0 < brute.float().mean() < 1
 
 
 @pytest.fixture
@@ -105,9 +99,7 @@ def skewed(hand_log: Make) -> Log:
 
 
 def behaviour_of(data: Outcomes, steps: int) -> BehaviourModel:
-    return fit_behaviour(
-        data, hidden=16, steps=steps, batch_size=64, learning_rate=0.02, seed=0
-    )
+    return fit_behaviour(data, hidden=16, steps=steps, batch_size=64, learning_rate=0.02, seed=0)
 
 
 def cross_entropy(model: BehaviourModel, data: Outcomes) -> float:

@@ -1,0 +1,208 @@
+"""Fitted Q evaluation against worlds whose value is known in closed form."""
+
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float32, Int64
+
+from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.estimate import Estimate
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import AbstractPolicy
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
+from offline_actrep.ope.fqe import FqeConfig, fqe
+from offline_actrep.representations.random_table import RandomTable
+
+SMALL = FqeConfig(
+    steps=250, refits=2, batch_size=64, hidden=(16,), learning_rate=0.01, target_update_interval=10
+)
+STAY, GO = 0, 1
+
+
+@final
+class Always(AbstractPolicy):
+    """The same action everywhere."""
+
+    def __init__(self, action_set: ActionSet, action: int) -> None:
+        self.action_set, self.action = action_set, action
+
+    def choose(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Int64[np.ndarray, " B"]:
+        del allowed
+        return np.full(len(observations), self.action)
+
+
+def chain_log(episodes: int = 60, horizon: int = 6) -> Log:
+    """States 0 and 1. Staying pays 2 in state 0 and nothing in 1; going leads from 0 to 1 for
+    nothing and ends the episode from 1 with 10. Actions are uniform; episodes are cut off after
+    `horizon` rows.
+    """
+    draws = np.random.default_rng(0)
+    rows: list[tuple[float, int, float, float, bool, bool]] = []
+    offsets = [0]
+    for _ in range(episodes):
+        state, left = 0, horizon
+        while left:
+            action = int(draws.integers(2))
+            end = state == 1 and action == GO
+            reward = 10.0 if end else 2.0 * (state == 0 and action == STAY)
+            left = 0 if end else left - 1
+            after = max(state, action)
+            rows.append((state, action, reward, after, end, not end and not left))
+            state = after
+        offsets.append(len(rows))
+    states, actions, rewards, following, ended, cut = map(np.array, zip(*rows, strict=True))
+    return Log(
+        action_set=ActionSet.dense(2),
+        observations=states[:, None].astype(np.float32),
+        actions=actions.astype(np.int64),
+        rewards=rewards.astype(np.float32),
+        terminated=ended,
+        truncated=cut,
+        next_observations=following[:, None].astype(np.float32),
+        has_next=np.ones(len(rows), bool),
+        episode_offsets=np.array(offsets),
+        episode_ids=np.arange(episodes),
+    )
+
+
+def judge(
+    log: Log,
+    action: int,
+    *,
+    gamma: float = 0.5,
+    config: FqeConfig = SMALL,
+    representation: AbstractRepresentation | None = None,
+    seed: int = 0,
+) -> Estimate:
+    return fqe(
+        log,
+        Always(log.action_set, action),
+        features=ObservationFeatures.of(log.observations, FeatureConfig()),
+        representation=representation,
+        gamma=gamma,
+        reward_scale=0.1,
+        config=config,
+        seed=seed,
+    )
+
+
+def points(log: Log) -> RandomTable:
+    return RandomTable(log.action_set, 1, torch.tensor([[-0.7], [0.4]]))
+
+
+@pytest.mark.parametrize("on_points", [False, True])
+@pytest.mark.parametrize(("action", "value"), [(GO, 0.5 * 10), (STAY, 2 / (1 - 0.5))])
+def test_the_value_of_a_chain(action: int, value: float, on_points: bool) -> None:
+    log = chain_log()
+    found = judge(log, action, representation=points(log) if on_points else None)
+    assert found.value == pytest.approx(value, abs=0.4)
+    assert found.low < found.value < found.high
+    assert found.low <= value <= found.high
+    assert found.n == 60
+
+
+def same_state(*, terminal: bool, has_next: bool) -> Log:
+    """40 episodes of two rows in one state, each row paying 3."""
+    last = np.arange(80) % 2 == 1
+    return Log(
+        action_set=ActionSet.dense(2),
+        observations=np.ones((80, 1), np.float32),
+        actions=np.zeros(80, np.int64),
+        rewards=np.full(80, 3.0, np.float32),
+        terminated=last & terminal,
+        truncated=last & (not terminal),
+        next_observations=np.ones((80, 1), np.float32),
+        has_next=~last | has_next,
+        episode_offsets=np.arange(0, 81, 2),
+        episode_ids=np.arange(40),
+    )
+
+
+@pytest.mark.parametrize("has_next", [True, False])
+def test_a_cut_is_not_an_end(has_next: bool) -> None:
+    """3 / (1 - 0.5): the world goes on where the log does not."""
+    assert judge(same_state(terminal=False, has_next=has_next), 0).value == pytest.approx(
+        6, abs=0.3
+    )
+
+
+def test_an_end_is_an_end() -> None:
+    """Q = 3 + 0.5 x 0.5 Q, since every second row ends."""
+    assert judge(same_state(terminal=True, has_next=False), 0).value == pytest.approx(4, abs=0.3)
+
+
+def test_the_seed_fixes_the_estimate_and_disturbs_nobody() -> None:
+    config = replace(SMALL, steps=5)
+    torch.manual_seed(8)
+    before = torch.get_rng_state()
+    first = judge(chain_log(), GO, config=config)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first == judge(chain_log(), GO, config=config)
+    assert first != judge(chain_log(), GO, config=config, seed=1)
+
+
+def test_few_rows_are_whole_episodes() -> None:
+    log = chain_log()
+    found = judge(log, GO, config=replace(SMALL, steps=5, rows=30))
+    assert 30 / 6 <= found.n < 30
+    assert judge(log, GO, config=replace(SMALL, steps=5, rows=0)).n == 60
+
+
+def test_it_tells_where_it_stands() -> None:
+    log = chain_log()
+    told: list[tuple[int, int]] = []
+    fqe(
+        log,
+        Always(log.action_set, GO),
+        features=ObservationFeatures.of(log.observations, FeatureConfig()),
+        representation=None,
+        gamma=0.5,
+        reward_scale=0.1,
+        config=replace(SMALL, steps=50, refits=3),
+        seed=0,
+        on_step=lambda step, steps, _: told.append((step, steps)),
+    )
+    assert told == [(50, 150), (100, 150), (150, 150)]
+
+
+def test_a_single_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="an interval needs at least 2 refits, got 1"):
+        judge(chain_log(), GO, config=replace(SMALL, refits=1))
+
+
+def test_a_log_without_a_usable_row_is_refused() -> None:
+    log = replace(
+        same_state(terminal=False, has_next=False),
+        truncated=np.ones(80, bool),
+        has_next=np.zeros(80, bool),
+        episode_offsets=np.arange(81),
+        episode_ids=np.arange(80),
+    )
+    with pytest.raises(ValueError, match="none has a next observation and none terminates"):
+        judge(log, GO)
+
+
+def test_a_mixture_of_usable_and_useless_episodes_can_be_judged() -> None:
+    """A resample that holds the useless ones alone is drawn again."""
+    log = same_state(terminal=False, has_next=False)
+    mixed = Log(
+        action_set=log.action_set,
+        observations=log.observations[:3],
+        actions=log.actions[:3],
+        rewards=log.rewards[:3],
+        terminated=np.array([False, False, True]),
+        truncated=np.array([True, True, False]),
+        next_observations=log.next_observations[:3],
+        has_next=np.zeros(3, bool),
+        episode_offsets=np.arange(4),
+        episode_ids=np.arange(3),
+    )
+    for seed in range(8):
+        found = judge(mixed, GO, config=replace(SMALL, steps=2), seed=seed)
+        assert np.isfinite([found.value, found.low, found.high]).all()
