@@ -53,7 +53,7 @@ from offline_actrep.saved import (
     save_representation,
 )
 from offline_actrep.simulators.catalog import make
-from offline_actrep.summary import probe_table, results_table, summarise
+from offline_actrep.summary import probe_table, publish, results_table, summarise
 
 REFUSED = 2
 INTERRUPTED = 130
@@ -83,6 +83,9 @@ Settings = Annotated[
 Fourier = Annotated[
     list[str] | None, typer.Option(help="Column that also enters as sines; repeatable.")
 ]
+Publish = Annotated[
+    Path | None, typer.Option("--publish", help="Also keep the findings in this folder.")
+]
 Seed = Annotated[int, typer.Option(help="Of everything random in this command.")]
 
 
@@ -91,6 +94,7 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="The pipeline's TOML.")],
     out: Annotated[Path, typer.Option(help="The run's folder is made in here.")] = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 2,
+    publish_to: Publish = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run every stage of a pipeline; finished ones are skipped."""
@@ -98,19 +102,20 @@ def run(
         read = read_recipe(recipe)
         with _bars() as tell:
             layout = run_recipe(read, out, workers=workers, on_event=tell)
-        _show_run(layout, as_json)
+        _show_run(layout, publish_to, as_json)
 
 
 @app.command()
 def report(
     recipe: Annotated[Path, typer.Argument(help="The pipeline's TOML.")],
     out: Annotated[Path, typer.Option(help="Where the run's folder lies.")] = Path("runs"),
+    publish_to: Publish = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw a finished run again: figures, table and report."""
     with _refusing(as_json):
         read = read_recipe(recipe)
-        _show_run(Layout(read, out / read.name), as_json)
+        _show_run(Layout(read, out / read.name), publish_to, as_json)
 
 
 @app.command()
@@ -205,7 +210,7 @@ def probe(
             _say(found, as_json)
         else:
             entry = {"representation": points.name, "seed": seed, **found}
-            Console().print(render_table(probe_table([entry])))
+            _table_console().print(render_table(probe_table([entry])))
 
 
 @app.command()
@@ -307,17 +312,25 @@ def main() -> None:
     app()
 
 
-def _show_run(layout: Layout, as_json: bool) -> None:
+def _show_run(layout: Layout, publish_to: Path | None, as_json: bool) -> None:
     page = summarise(layout)
+    if publish_to is not None:
+        publish(layout, publish_to)
     table = results_table(layout)
     if not as_json:
-        Console().print(render_table(table))
+        _table_console().print(render_table(table))
     found = {
         "folder": str(layout.folder),
         "report": str(page),
         "results": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
     }
     _say(found if as_json else {"report": str(page)}, as_json)
+
+
+def _table_console() -> Console:
+    """Wide enough for a table where the output is a file."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=140)
 
 
 def _read(log: list[str], columns: Path | None, actions: Path | None) -> Log:

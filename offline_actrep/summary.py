@@ -1,5 +1,8 @@
 """A finished run -> its figures, its tables and its report."""
 
+import os
+import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,9 @@ from offline_actrep import plots
 from offline_actrep.core.estimate import Estimate, iqm_estimate, mean_estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
-from offline_actrep.files.artifact import read_json
+from offline_actrep.files.artifact import read_json, write_json, write_text
 from offline_actrep.offline.bridge import VERSION as D3RLPY_VERSION
-from offline_actrep.report import FigureFile, Section, Table, write_report
+from offline_actrep.report import FigureFile, Section, Table, markdown_table, write_report
 from offline_actrep.representations.probe import distance_pairs
 from offline_actrep.rollout import play
 from offline_actrep.run import EVALUATION_SEED, Layout
@@ -55,6 +58,50 @@ def summarise(layout: Layout) -> Path:
             "gamma": str(layout.recipe.gamma),
         },
     )
+
+
+def publish(layout: Layout, folder: Path) -> list[Path]:
+    """Keeps a finished run's findings beside its recipe: JSON, a Markdown table, two figures.
+
+    A row a policy and seed: mean returns, estimates, seconds, the learning curve; with what made
+    them. Single episodes stay in the run's folder.
+    """
+    found = read_json(layout.folder / "results.json")
+    for run in found["runs"]:
+        for name in ("returns", "discounted_returns"):
+            if name in run:
+                run[f"mean_{name}"] = float(np.mean(run[name]))
+                run["episodes"] = len(run.pop(name))
+    references = {
+        name: mean_estimate(np.asarray(values), seed=0).as_dict()
+        for name, values in found["references"].items()
+        if name != "best_known"
+    }
+    if "best_known" in found["references"]:
+        references["best_known"] = found["references"]["best_known"]
+    found["references"] = references
+    found["recipe"] = layout.recipe.model_dump(
+        mode="json", exclude={"log": {"path", "action_table"}}
+    )
+    found["made_with"] = {
+        "d3rlpy": D3RLPY_VERSION,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    name = layout.recipe.name
+    write_json(folder / f"{name}.json", found)
+    text = "\n\n".join(
+        markdown_table(table) for table in (results_table(layout), probe_table(found["probes"]))
+    )
+    write_text(folder / f"{name}.md", f"# {layout.recipe.title or name}\n\n{text}\n")
+    kept = [folder / f"{name}.json", folder / f"{name}.md"]
+    for figure in ("curves", "results"):
+        drawn = layout.folder / "figures" / f"{figure}.png"
+        if drawn.is_file():
+            kept.append(Path(shutil.copy(drawn, folder / f"{name}-{figure}.png")))
+    return kept
 
 
 def results_table(layout: Layout) -> Table:

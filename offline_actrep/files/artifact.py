@@ -47,8 +47,13 @@ def is_whole(folder: Path) -> bool:
 
 def write_json(path: Path, content: object) -> None:
     """Whole or not at all; keys sorted, so that equal content is equal bytes."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8, whole or not at all."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
 
 

@@ -57,6 +57,8 @@ class LearnerConfig:
     """CQL: of the entropy term, before it is learnt."""
     alpha: float = 5.0
     """TD3+BC: weight of Q against imitation. Discrete CQL: weight of the conservative term."""
+    tau: float = 0.005
+    """CQL, BCQ, TD3+BC: share of the new weights that a target takes a step."""
     target_noise: float = 0.2
     """TD3+BC: deviation of the noise on target points, in the cube; clipped at 2.5 times that."""
     action_flexibility: float = 0.3
@@ -199,6 +201,7 @@ def _cql(config: LearnerConfig) -> CQLConfig:
         conservative_weight=config.conservative_weight,
         n_action_samples=config.n_action_samples,
         batch_size=config.batch_size,
+        tau=config.tau,
         gamma=config.gamma,
         actor_encoder_factory=_encoder(config),
         critic_encoder_factory=_encoder(config),
@@ -215,6 +218,7 @@ def _bcq(config: LearnerConfig) -> BCQConfig:
         lam=config.lam,
         beta=config.beta,
         batch_size=config.batch_size,
+        tau=config.tau,
         gamma=config.gamma,
         actor_encoder_factory=_encoder(config),
         critic_encoder_factory=_encoder(config),
@@ -230,6 +234,7 @@ def _td3_plus_bc(config: LearnerConfig) -> TD3PlusBCConfig:
         target_smoothing_sigma=config.target_noise,
         target_smoothing_clip=2.5 * config.target_noise,
         batch_size=config.batch_size,
+        tau=config.tau,
         gamma=config.gamma,
         actor_encoder_factory=_encoder(config),
         critic_encoder_factory=_encoder(config),

@@ -33,7 +33,7 @@ DEFAULTS: dict[str, LearnerConfig] = {
     "bcq": LearnerConfig(
         actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.01
     ),
-    "td3_plus_bc": LearnerConfig(alpha=2.5),
+    "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
     "discrete_cql": LearnerConfig(alpha=0.5),
     "discrete_bcq": LearnerConfig(action_flexibility=0.3, beta=0.01),
     "discrete_bc": LearnerConfig(beta=0.0),

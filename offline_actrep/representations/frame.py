@@ -6,12 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+TAIL = 0.01
+"""Share of the points at each end of a coordinate that is clamped."""
+MOST = 8_000_000
+"""Most numbers to take quantiles of (torch refuses above 16 million)."""
+
 
 @final
 class Frame(nn.Module):
-    """Each coordinate's range over many states and actions becomes [-1, 1].
+    """Each coordinate's middle 98 % over many states and actions becomes [-1, 1].
 
-    What lies outside the range seen at the fit is clamped to the cube's face.
+    What lies further out is clamped to the cube's face. Taking the whole range instead lets a few
+    extreme states shrink all others' points to the middle of the cube, and a policy's tanh then
+    finds corners where no action is.
     """
 
     centre: Tensor
@@ -24,7 +31,8 @@ class Frame(nn.Module):
 
     def fit(self, raw: Float[Tensor, "N E"]) -> None:
         """Takes the range of these points; a coordinate that never varies keeps its unit."""
-        low, high = raw.min(dim=0).values, raw.max(dim=0).values
+        thinned = raw[:: max(1, raw.numel() // MOST)]
+        low, high = torch.quantile(thinned, torch.tensor([TAIL, 1 - TAIL]), dim=0)
         half = (high - low) / 2
         self.centre.copy_((high + low) / 2)
         self.half_range.copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))

@@ -154,6 +154,8 @@ ODD = LearnerConfig(
     n_action_samples=6,
     initial_temperature=0.17,
     alpha=1.9,
+    tau=0.027,
+    target_noise=0.32,
     action_flexibility=0.21,
     lam=0.61,
     beta=0.23,
@@ -169,6 +171,7 @@ REACHES: dict[str, dict[str, object]] = {
         "initial_temperature": 0.17,
         "alpha_learning_rate": 0.0,
         "initial_alpha": 1.0,
+        "tau": 0.027,
     },
     "bcq": {
         "gamma": 0.91,
@@ -178,12 +181,16 @@ REACHES: dict[str, dict[str, object]] = {
         "action_flexibility": 0.21,
         "lam": 0.61,
         "beta": 0.23,
+        "tau": 0.027,
     },
     "td3_plus_bc": {
         "gamma": 0.91,
         "actor_learning_rate": 0.011,
         "critic_learning_rate": 0.012,
         "alpha": 1.9,
+        "tau": 0.027,
+        "target_smoothing_sigma": 0.32,
+        "target_smoothing_clip": 0.8,
     },
     "discrete_cql": {
         "gamma": 0.91,

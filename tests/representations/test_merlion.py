@@ -52,11 +52,13 @@ def distance(
 
 
 @given(outcome)
+@settings(deadline=None)
 def test_equal_outcomes_have_no_distance(one: tuple[float, ...]) -> None:
     assert distance(one, one, penalty=0.5) == pytest.approx(0.0, abs=ROUNDING)
 
 
 @given(outcome, outcome, st.booleans())
+@settings(deadline=None)
 def test_the_distance_is_symmetric(
     one: tuple[float, ...], two: tuple[float, ...], unsupported: bool
 ) -> None:
@@ -67,7 +69,7 @@ def test_the_distance_is_symmetric(
 
 
 @given(outcome, outcome, outcome)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_without_a_penalty_the_triangle_inequality_holds(
     one: tuple[float, ...], two: tuple[float, ...], three: tuple[float, ...]
 ) -> None:

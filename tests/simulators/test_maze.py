@@ -267,6 +267,20 @@ def test_reaching_the_goal_in_the_last_decision_is_no_cut() -> None:
     assert (terminated[0], truncated[0]) == (True, False)
 
 
+def test_a_world_that_begins_anew_leaves_the_others_alone() -> None:
+    """The first reaches the goal at once, the second has passed the bonus and is cut after 4."""
+    world = four((0.275, 0.44), (0.72, 0.83), horizon=4)
+    ends, seen = [], []
+    for action in (UP, 0, 0, 0, 0, 0):
+        observations, _, terminated, truncated, _ = world.step(np.array([action, action]))
+        ends.append((terminated | truncated).tolist())
+        seen.append(observations[1].tolist())
+    assert [first for first, _ in ends] == [True, False, False, False, False, True]
+    assert [second for _, second in ends] == [False, False, False, True, False, False]
+    assert seen[0] == seen[1] == seen[2] == seen[3] != seen[4]
+    assert seen[3][2] == 1.0
+
+
 def test_the_bonus_is_paid_once_and_can_be_seen() -> None:
     world = four((0.72, 0.83))
     assert walk(world, UP) == [10.0]
