@@ -190,87 +190,80 @@ def _encoder(config: LearnerConfig) -> VectorEncoderFactory:
     return VectorEncoderFactory(hidden_units=list(config.hidden))
 
 
+def _of_points(config: LearnerConfig) -> dict[str, Any]:
+    return {
+        "actor_learning_rate": config.actor_learning_rate,
+        "critic_learning_rate": config.critic_learning_rate,
+        "actor_encoder_factory": _encoder(config),
+        "critic_encoder_factory": _encoder(config),
+        "batch_size": config.batch_size,
+        "gamma": config.gamma,
+        "tau": config.tau,
+    }
+
+
+def _of_ids(config: LearnerConfig) -> dict[str, Any]:
+    return {
+        "learning_rate": config.critic_learning_rate,
+        "encoder_factory": _encoder(config),
+        "batch_size": config.batch_size,
+        "gamma": config.gamma,
+    }
+
+
 def _cql(config: LearnerConfig) -> CQLConfig:
     return CQLConfig(
-        actor_learning_rate=config.actor_learning_rate,
-        critic_learning_rate=config.critic_learning_rate,
+        **_of_points(config),
         temp_learning_rate=config.actor_learning_rate,
         alpha_learning_rate=0.0,
         initial_alpha=1.0,
         initial_temperature=config.initial_temperature,
         conservative_weight=config.conservative_weight,
         n_action_samples=config.n_action_samples,
-        batch_size=config.batch_size,
-        tau=config.tau,
-        gamma=config.gamma,
-        actor_encoder_factory=_encoder(config),
-        critic_encoder_factory=_encoder(config),
     )
 
 
 def _bcq(config: LearnerConfig) -> BCQConfig:
     return BCQConfig(
-        actor_learning_rate=config.actor_learning_rate,
-        critic_learning_rate=config.critic_learning_rate,
+        **_of_points(config),
         imitator_learning_rate=config.critic_learning_rate,
+        imitator_encoder_factory=_encoder(config),
         action_flexibility=config.action_flexibility,
         n_action_samples=config.n_action_samples,
         lam=config.lam,
         beta=config.beta,
-        batch_size=config.batch_size,
-        tau=config.tau,
-        gamma=config.gamma,
-        actor_encoder_factory=_encoder(config),
-        critic_encoder_factory=_encoder(config),
-        imitator_encoder_factory=_encoder(config),
     )
 
 
 def _td3_plus_bc(config: LearnerConfig) -> TD3PlusBCConfig:
     return TD3PlusBCConfig(
-        actor_learning_rate=config.actor_learning_rate,
-        critic_learning_rate=config.critic_learning_rate,
+        **_of_points(config),
         alpha=config.alpha,
         target_smoothing_sigma=config.target_noise,
         target_smoothing_clip=2.5 * config.target_noise,
-        batch_size=config.batch_size,
-        tau=config.tau,
-        gamma=config.gamma,
-        actor_encoder_factory=_encoder(config),
-        critic_encoder_factory=_encoder(config),
     )
 
 
 def _discrete_cql(config: LearnerConfig) -> DiscreteCQLConfig:
     return DiscreteCQLConfig(
-        learning_rate=config.critic_learning_rate,
+        **_of_ids(config),
         alpha=config.alpha,
-        batch_size=config.batch_size,
-        gamma=config.gamma,
-        encoder_factory=_encoder(config),
         target_update_interval=config.target_update_interval,
     )
 
 
 def _discrete_bcq(config: LearnerConfig) -> DiscreteBCQConfig:
     return DiscreteBCQConfig(
-        learning_rate=config.critic_learning_rate,
+        **_of_ids(config),
         action_flexibility=config.action_flexibility,
         beta=config.beta,
-        batch_size=config.batch_size,
-        gamma=config.gamma,
-        encoder_factory=_encoder(config),
         target_update_interval=config.target_update_interval,
     )
 
 
 def _discrete_bc(config: LearnerConfig) -> DiscreteBCConfig:
-    return DiscreteBCConfig(
-        learning_rate=config.critic_learning_rate,
-        beta=config.beta,
-        batch_size=config.batch_size,
-        encoder_factory=_encoder(config),
-    )
+    shared = {key: value for key, value in _of_ids(config).items() if key != "gamma"}
+    return DiscreteBCConfig(**shared, beta=config.beta)
 
 
 CONFIGS: dict[str, Any] = {
