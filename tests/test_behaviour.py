@@ -156,6 +156,13 @@ def test_only_the_worlds_that_begin_forget() -> None:
     before = wanderer.target.copy()
     wanderer.begin(np.array([False, True, False]), generator)
     assert (wanderer.target == before).all(axis=1).tolist() == [True, False, True]
+    mixture = EpisodeMixture((Always(1), Always(6)), (0.5, 0.5))
+    mixture.begin(np.ones(99, bool), generator)
+    parts = mixture.part.copy()
+    first_third = np.arange(99) < 33
+    mixture.begin(first_third, generator)
+    np.testing.assert_array_equal(mixture.part[~first_third], parts[~first_third])
+    assert (mixture.part != parts).any()
 
 
 def test_way_points_need_motions() -> None:
@@ -186,10 +193,14 @@ def test_weights_that_fit_no_mixture_are_refused(weights: tuple[float, ...]) -> 
 
 
 @pytest.mark.parametrize("rows", [1, 300, 1000])
-def test_whole_episodes_of_equal_number_a_world(rows: int) -> None:
+@pytest.mark.parametrize("make", [Uniform, maze_expert], ids=["equal lengths", "unequal"])
+def test_whole_episodes_of_equal_number_a_world(
+    make: Callable[[ActionSet], AbstractBehaviour], rows: int
+) -> None:
     world = Maze(8, actuators=4)
-    log = collect(Uniform(world.action_set), world, rows=rows, seed=0)
+    log = collect(make(world.action_set), world, rows=rows, seed=0)
     assert len(log) >= rows
+    assert (len(np.unique(log.lengths)) == 1) == (make is Uniform)
     assert log.n_episodes % world.num_envs == 0
     assert len(log) - log.lengths.reshape(8, -1)[:, -1].sum() < rows
     start = world.reset()[0][0]
