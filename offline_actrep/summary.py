@@ -373,7 +373,7 @@ def _map(
             )
         q = policy.actor.value(states, table).astype(np.float64)
         q = np.clip(q, *np.quantile(q, (0.02, 0.98)))
-        panels.append(plots.PointPanel(f"{title}: Q", flat, q, "Q, 2 % tails clipped", chosen))
+        panels.append(plots.PointPanel(f"{title}: Q", flat, q, "Q, clipped", chosen))
     columns = len(panels) // 2
     file = plots.save(
         plots.point_map(panels, columns=columns), figures / f"points-{representation}.png"
