@@ -32,7 +32,7 @@ from offline_actrep.behaviour import collect as collect_log
 from offline_actrep.behaviour import make_behaviour
 from offline_actrep.card import headroom, write_card
 from offline_actrep.core.log import Log
-from offline_actrep.core.progress import OnStep
+from offline_actrep.core.progress import OnStep, note
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
 from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_table, write_log
@@ -411,8 +411,7 @@ def _bar(what: str) -> Iterator[OnStep]:
         task = progress.add_task(what, total=None, note="")
 
         def on_step(done: int, total: int, losses: Mapping[str, float]) -> None:
-            note = " ".join(f"{name} {value:.3g}" for name, value in list(losses.items())[:3])
-            progress.update(task, completed=done, total=total, note=note)
+            progress.update(task, completed=done, total=total, note=note(losses))
 
         yield on_step
 

@@ -23,7 +23,7 @@ import torch
 from offline_actrep.behaviour import collect, make_behaviour
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
-from offline_actrep.core.progress import OnStep
+from offline_actrep.core.progress import OnStep, note
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.evaluate import estimate, returns
 from offline_actrep.files.artifact import (
@@ -271,7 +271,7 @@ def _table_of(layout: Layout, world: AbstractSimulator) -> Path:
 
 
 def play_references(layout: Layout, tell: OnEvent) -> None:
-    """Plays random actions and, where the log was played here, the behaviour itself."""
+    """Takes the log's own returns and, where there is a world, plays random actions."""
     folder, world = layout.references(), layout.world()
     if is_whole(folder):
         return
@@ -471,8 +471,7 @@ def results(layout: Layout) -> dict[str, Any]:
 
 def _telling(tell: OnEvent, stage: str) -> OnStep:
     def on_step(done: int, total: int, losses: Mapping[str, float]) -> None:
-        note = " ".join(f"{name} {value:.3g}" for name, value in list(losses.items())[:3])
-        tell(Event(stage, min(done, total - 1), total, note))
+        tell(Event(stage, min(done, total - 1), total, note(losses)))
 
     return on_step
 

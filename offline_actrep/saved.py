@@ -1,5 +1,6 @@
 """Representations and policies on disk: JSON and safetensors, self-contained, whole or absent."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,8 @@ def write_policy(policy: Policy, draft: Path) -> None:
     learner, features = inner.learner, inner.features
     content = {
         "method": learner.name,
-        "settings": {k: getattr(learner.config, k) for k in LearnerConfig.__dataclass_fields__},
-        "features": {
-            "fourier": features.config.fourier,
-            "harmonics": features.config.harmonics,
-        },
+        "settings": asdict(learner.config),
+        "features": asdict(features.config),
         "observation_size": len(features.shift),
         "reward_scale": inner.reward_scale,
         "action_size": len(policy.action_set) if isinstance(inner, IdPolicy) else inner.dim,
@@ -91,7 +89,9 @@ def load_policy(folder: str | Path) -> Policy:
         read_json(place / "policy.json"),
         read_tensors(place / "policy.safetensors"),
     )
-    features = ObservationFeatures(content["observation_size"], _features(content["features"]))
+    features = ObservationFeatures(
+        content["observation_size"], FeatureConfig(**content["features"])
+    )
     features.load_state_dict(_under("features.", parts))
     learner = Learner(
         content["method"],
@@ -121,10 +121,6 @@ def _read_representation(place: Path) -> AbstractRepresentation:
     content = read_json(place / "representation.json")
     tensors = read_tensors(place / "representation.safetensors")
     return catalog.restore(ActionSet(np.asarray(content["action_ids"])), content, tensors)
-
-
-def _features(content: dict[str, Any]) -> FeatureConfig:
-    return FeatureConfig(fourier=tuple(content["fourier"]), harmonics=content["harmonics"])
 
 
 def _under(prefix: str, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

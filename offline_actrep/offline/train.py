@@ -1,8 +1,7 @@
 """`train(data, name)`: a d3rlpy learner on points of a re-labelled log, or on ids of a log."""
 
-import difflib
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import refuse_unknown
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.bridge import (
@@ -58,13 +58,8 @@ def settings(name: str, changes: dict[str, Any]) -> LearnerConfig:
     """
     if name not in DEFAULTS:
         raise ValueError(f"unknown learner {name!r}; there are {', '.join(DEFAULTS)}")
-    known = [field.name for field in fields(LearnerConfig)]
-    for change in changes:
-        if change not in known:
-            near = difflib.get_close_matches(change, known, n=3, cutoff=0.4) or known
-            raise ValueError(f"{name} has no setting {change!r}; near it: {', '.join(near)}")
-    defaults = {field: getattr(DEFAULTS[name], field) for field in known}
-    return LearnerConfig(**(defaults | changes))
+    refuse_unknown(name, changes, LearnerConfig)
+    return replace(DEFAULTS[name], **changes)
 
 
 def learning_columns(

@@ -1,8 +1,7 @@
 """The representations by name, and the verb `fit`."""
 
-import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import refuse_unknown
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations import merlion, random_table
 
@@ -74,11 +74,7 @@ def checked_settings(name: str, settings: dict[str, Any]) -> Any:
         ValueError: an unknown method or setting; the message names the near ones.
     """
     chosen = method(name)
-    known = [field.name for field in fields(chosen.config)]
-    for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known
-            raise ValueError(f"{name} has no setting {setting!r}; near it: {', '.join(near)}")
+    refuse_unknown(name, settings, chosen.config)
     return chosen.config(**settings)
 
 
