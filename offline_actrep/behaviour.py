@@ -175,6 +175,33 @@ class Noisy(AbstractBehaviour):
         return uniform + (1 - self.share) * self.inner.probability(observations, actions)
 
 
+@final
+class Expert(AbstractBehaviour):
+    """The scripted policy of the world itself: the best known, no rival (it may see hidden state).
+
+    Args:
+        world: the very one that is played.
+    """
+
+    def __init__(self, world: AbstractSimulator) -> None:
+        self.world, self.action_set = world, world.action_set
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        del worlds, generator
+
+    def draw(
+        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        del generator
+        return self.world.expert(), np.ones(len(observations))
+
+    def probability(
+        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+    ) -> Float64[np.ndarray, " B"]:
+        del observations
+        return (self.world.expert() == actions).astype(np.float64)
+
+
 MAZE_ROUTE = ((0.65, 0.15), (0.725, 0.875), (0.52, 0.90), (0.40, 0.85), (0.275, 0.475))
 """Right, up through the bonus, over the wall, left and down into the goal."""
 

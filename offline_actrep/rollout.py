@@ -33,7 +33,7 @@ def play(
     """
     acting, worlds = np.random.SeedSequence(seed).spawn(2)
     generator = np.random.default_rng(acting)
-    world.generator = np.random.default_rng(worlds)
+    world.reseed(worlds)
     fresh = np.ones(world.num_envs, bool)
     observations = world.restart(fresh)
     while True:

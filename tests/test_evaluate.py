@@ -43,7 +43,7 @@ class Till(AbstractSimulator):
         Bool[np.ndarray, " B"],
     ]:
         self.clock += 1
-        coin = self.generator.choice([-1.0, 1.0], len(actions)) if self.noise else 0.0
+        coin = np.where(self.draws.uniform(1)[0] < 0.5, -1.0, 1.0) if self.noise else 0.0
         ended = self.clock >= 3
         return (
             self.clock[:, None].astype(np.float32),
@@ -59,6 +59,9 @@ class Till(AbstractSimulator):
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
     ) -> None:
         del observations, actions
+
+    def expert(self) -> Int64[np.ndarray, " B"]:
+        return np.full(self.num_envs, 3)
 
 
 @final

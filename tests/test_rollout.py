@@ -31,8 +31,8 @@ class Countdown(AbstractSimulator):
         self._open(n_worlds, gym.spaces.Box(0, self.horizon, (1,), np.float32), 0)
 
     def restart(self, worlds: np.ndarray) -> np.ndarray:
-        lengths = self.generator.choice(self.lengths, size=self.num_envs)
-        self.left = np.where(worlds, lengths, self.left)
+        drawn = self.draws.integers(1, len(self.lengths), worlds)[0]
+        self.left[worlds] = np.array(self.lengths)[drawn]
         self.paid = np.where(worlds, 0.0, self.paid)
         return self._observe()
 
@@ -48,6 +48,9 @@ class Countdown(AbstractSimulator):
 
     def effects(self, observations: np.ndarray, actions: np.ndarray) -> None:
         del observations, actions
+
+    def expert(self) -> np.ndarray:
+        return np.ones(self.num_envs, np.int64)
 
     def _observe(self) -> np.ndarray:
         return self.left[:, None].astype(np.float32)
@@ -106,7 +109,7 @@ def test_noise_and_draws_come_from_different_streams() -> None:
     states = []
     for actor in (Uniform(world.action_set), FirstAllowedOfAll(world.action_set)):
         next(iter(play(actor, world, seed=3)))
-        states.append(world.generator.bit_generator.state)
+        states.append(world.draws.counters.tolist())
     assert states[0] == states[1]
 
 

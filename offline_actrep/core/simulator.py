@@ -9,6 +9,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.draws import Draws
 
 
 class AbstractSimulator(gym.vector.VectorEnv):
@@ -16,7 +17,8 @@ class AbstractSimulator(gym.vector.VectorEnv):
 
     A world gives `restart` and `advance`; `reset` and `step` are gymnasium's, with next-step
     autoreset (gymnasium 1.0: the step after an end ignores its action and returns a fresh start).
-    Observations are copies: what was returned never changes.
+    Observations are copies: what was returned never changes. World b draws from its own stream, so
+    its life depends on the seed, on b and on its own actions, never on B or on other worlds.
 
     Attributes:
         action_set: the catalogue, with external features where the world has them.
@@ -33,7 +35,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
     horizon: int
     random_return: float
     best_return: float
-    generator: np.random.Generator
+    draws: Draws
     _ended: Bool[np.ndarray, " B"]
 
     @final
@@ -46,8 +48,13 @@ class AbstractSimulator(gym.vector.VectorEnv):
         self.single_action_space = gym.spaces.Discrete(len(self.action_set))
         self.observation_space = batch_space(observation_space, n_worlds)
         self.action_space = batch_space(self.single_action_space, n_worlds)
-        self.generator = np.random.default_rng(seed)
         self._ended = np.zeros(n_worlds, bool)
+        self.reseed(seed)
+
+    @final
+    def reseed(self, seed: int | np.random.SeedSequence) -> None:
+        """Begins every world's stream of random numbers anew; worlds stay where they are."""
+        self.draws = Draws(seed, self.num_envs)
 
     @abstractmethod
     def restart(self, worlds: Bool[np.ndarray, " B"]) -> Float32[np.ndarray, "B S"]:
@@ -74,16 +81,27 @@ class AbstractSimulator(gym.vector.VectorEnv):
     ) -> Float64[np.ndarray, "B D"] | None:
         """What each action would truly do, without noise (ground truth); None if unknown."""
 
+    @abstractmethod
+    def expert(self) -> Int64[np.ndarray, " B"]:
+        """What the best scripted policy known does in each world now.
+
+        It may look at what observations do not show: it marks the ceiling, it is no rival.
+        """
+
+    def info(self) -> dict[str, np.ndarray]:
+        """What `reset` and `step` tell beside the observations, a row a world; nothing if empty."""
+        return {}
+
     @final
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """gymnasium's reset of all worlds; a seed replaces the generator."""
+        """gymnasium's reset of all worlds; a seed begins the random numbers anew."""
         del options
         if seed is not None:
-            self.generator = np.random.default_rng(seed)
+            self.reseed(seed)
         self._ended = np.zeros(self.num_envs, bool)
-        return self.restart(np.ones(self.num_envs, bool)), {}
+        return self.restart(np.ones(self.num_envs, bool)), self.info()
 
     @final
     def step(
@@ -97,6 +115,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
                 f"actions must be {self.num_envs} dense indices 0..{len(self.action_set) - 1}, "
                 f"got {chosen[wrong][:3].tolist() if wrong.any() else chosen.shape}"
             )
+        self._refuse_forbidden(chosen)
         fresh = self._ended
         observations, rewards, terminated, truncated = self.advance(chosen)
         if fresh.any():
@@ -104,4 +123,16 @@ class AbstractSimulator(gym.vector.VectorEnv):
             rewards = np.where(fresh, 0.0, rewards)
             terminated, truncated = terminated & ~fresh, truncated & ~fresh
         self._ended = terminated | truncated
-        return observations, rewards, terminated, truncated, {}
+        return observations, rewards, terminated, truncated, self.info()
+
+    @final
+    def _refuse_forbidden(self, actions: Int64[np.ndarray, " B"]) -> None:
+        allowed = self.allowed()
+        if allowed is None:
+            return
+        wrong = np.flatnonzero(~allowed.holds(actions) & ~self._ended)
+        if len(wrong):
+            raise ValueError(
+                f"action {actions[wrong[0]]} is not allowed in world {wrong[0]}, which may choose "
+                f"among {len(allowed.row(int(wrong[0])))}: see allowed()"
+            )

@@ -14,11 +14,13 @@ Ends: terminated in the goal, truncated after `horizon` decisions.
 """
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
 
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.simulator import AbstractSimulator
@@ -29,6 +31,8 @@ SUB_STEPS = 4
 """Sub-steps of one base move: floor(0.2 / SUB_STEP)."""
 NOISE_CEILING = 1 / 1.415
 """Noise is uniform in [0, NOISE_CEILING) on both axes: it drifts to the upper right."""
+CELLS = 40
+"""Cells a side of the grid on which the expert measures its way."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,20 @@ _REGIONS = (
 )
 
 PRESETS: dict[str, MazeConfig] = {
-    "paper": MazeConfig(regions=_REGIONS, random_return=-2.6, best_return=107.2),
+    "paper": MazeConfig(regions=_REGIONS, random_return=-2.4, best_return=110.0),
     "chandak": MazeConfig(
         horizon=150,
         step_cost=-0.05,
         idle_last_step=True,
-        random_return=-7.37,
-        best_return=99.4,
+        random_return=-7.39,
+        best_return=99.5,
     ),
     "plans": MazeConfig(
         plan_length=6,
         horizon=10,
         regions=_REGIONS,
-        random_return=-5.2,
-        best_return=99.7,
+        random_return=-5.5,
+        best_return=98.7,
     ),
 }
 
@@ -149,6 +153,7 @@ class Maze(AbstractSimulator):
         measured = settings.plan_length > 1 or n == settings.actuators
         self.random_return = settings.random_return if measured else float("nan")
         self.best_return = settings.best_return if measured else float("nan")
+        self._ways: list[np.ndarray] = []
         self._paid_once = [k for k, region in enumerate(settings.regions) if region.once]
         self.observation_names = ("x", "y", *(f"paid_{k}" for k in self._paid_once))
         size = 2 + len(self._paid_once)
@@ -176,7 +181,7 @@ class Maze(AbstractSimulator):
         self.clock += 1
         late = self.clock >= settings.horizon
         idle = late if settings.idle_last_step else np.zeros(n_worlds, bool)
-        draws = self.generator.random((moves, SUB_STEPS, 3, n_worlds))
+        draws = self.draws.uniform(moves * SUB_STEPS * 3).reshape(moves, SUB_STEPS, 3, n_worlds)
         rewards = np.zeros(n_worlds)
         reached = np.zeros(n_worlds, bool)
         for move in range(moves):
@@ -225,16 +230,61 @@ class Maze(AbstractSimulator):
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
     ) -> Float64[np.ndarray, "B 2"]:
         """True displacement without noise, in sides of the square: the ground truth of a probe."""
-        start = observations[:, :2].astype(np.float64)
+        return self._shift(observations[:, :2].astype(np.float64), self.motions[actions])
+
+    def _shift(
+        self, start: Float64[np.ndarray, "B 2"], motions: Float64[np.ndarray, "B L 2"]
+    ) -> Float64[np.ndarray, "B 2"]:
         position = start.copy()
-        for move in range(self.motions.shape[1]):
+        for move in range(motions.shape[1]):
             going = ~self.settings.goal.holds(position)
             for _ in range(SUB_STEPS):
-                target = position + SUB_STEP * self.motions[actions, move]
+                target = position + SUB_STEP * motions[:, move]
                 going = going & self.free(target)
                 position = np.where(going[:, None], target, position)
                 going = going & ~self.settings.goal.holds(position)
         return position - start
+
+    def expert(self) -> Int64[np.ndarray, " B"]:
+        """The action whose undisturbed end is nearest the goal, along the way that is free.
+
+        Single moves fetch an unpaid bonus first; plans are too coarse to aim at one.
+        """
+        distinct, owner = np.unique(self.motions, axis=0, return_index=True)
+        if not len(self._ways):
+            self._ways = self._distances()
+        chosen = np.zeros(self.num_envs, np.int64)
+        for world in range(self.num_envs):
+            ends = np.repeat(self.position[world : world + 1], len(distinct), axis=0)
+            ends = ends + self._shift(ends, distinct)
+            detour = self.settings.plan_length == 1 and not self.paid[world, self._paid_once].all()
+            to_go = self._ways[int(detour)]
+            chosen[world] = owner[to_go[_cells(ends)].argmin()]
+        return chosen
+
+    def _distances(self) -> list[Float64[np.ndarray, " cells"]]:
+        """Free way from every cell to the goal; and to the goal through the unpaid bonuses."""
+        goal = _centre(self.settings.goal)
+        direct = self._way(goal)
+        through = direct
+        for k in self._paid_once:
+            bonus = _centre(self.settings.regions[k].box)
+            through = self._way(bonus) + direct[_cells(bonus[None])[0]]
+        return [direct, through]
+
+    def _way(self, target: Float64[np.ndarray, "2"]) -> Float64[np.ndarray, " cells"]:
+        axis = (np.arange(CELLS) + 0.5) / CELLS
+        places = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+        free = np.flatnonzero(self.free(places))
+        steps = [(1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2)]
+        pairs = []
+        for step in np.array(steps) / CELLS:
+            ends = places[free] + step
+            kept = self.free(ends) & self.free(places[free] + step / 2)
+            pairs.append((free[kept], _cells(ends[kept]), np.full(kept.sum(), np.hypot(*step))))
+        rows, columns, lengths = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        graph = coo_array((lengths, (rows, columns)), shape=(CELLS**2, CELLS**2)).tocsr()
+        return dijkstra(graph, directed=False, indices=_cells(target[None])[0])
 
     def render(self) -> tuple[UInt8[np.ndarray, "200 200 3"], ...]:
         """A picture of every world, 200 x 200, y upwards."""
@@ -266,6 +316,16 @@ def actuator_motions(n: int) -> Float64[np.ndarray, "A 2"]:
     return raw / np.linalg.norm(raw, axis=1).max()
 
 
+def _cells(positions: Float64[np.ndarray, "N 2"]) -> Int64[np.ndarray, " N"]:
+    """The cell of the expert's grid that each position lies in."""
+    column = np.clip((positions * CELLS).astype(np.int64), 0, CELLS - 1)
+    return column[:, 0] * CELLS + column[:, 1]
+
+
+def _centre(box: Box) -> Float64[np.ndarray, "2"]:
+    return np.array([(box.x_low + box.x_high) / 2, (box.y_low + box.y_high) / 2])
+
+
 BASE_MOVES = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
 """Down, right, up, left: the digits of a plan."""
 
@@ -283,39 +343,3 @@ def _preset(preset: str | MazeConfig) -> MazeConfig:
     if preset not in PRESETS:
         raise ValueError(f"unknown maze preset {preset!r}; there are {', '.join(PRESETS)}")
     return PRESETS[preset]
-
-
-RenderMode = Literal["rgb_array"]
-
-
-@final
-class MazeEnv(gym.Env[np.ndarray, np.int64]):
-    """One maze as a gymnasium environment, registered as `offline_actrep/Maze-v0`."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
-
-    def __init__(self, preset: str = "paper", render_mode: RenderMode | None = None) -> None:
-        self.render_mode = render_mode
-        self.worlds = Maze(1, preset=preset)
-        self.observation_space = self.worlds.single_observation_space
-        self.action_space = gym.spaces.Discrete(len(self.worlds.action_set))
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, object] | None = None
-    ) -> tuple[np.ndarray, dict[str, object]]:
-        """A new episode; a seed replaces the generator of the noise."""
-        super().reset(seed=seed)
-        observations, _ = self.worlds.reset(seed=seed, options=options)
-        return observations[0], {}
-
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
-        """One decision."""
-        index = np.array([action], np.int64)
-        observations, rewards, terminated, truncated, _ = self.worlds.step(index)
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
-
-    def render(self) -> np.ndarray | None:
-        """A picture if asked for at the making."""
-        return self.worlds.render()[0] if self.render_mode == "rgb_array" else None

@@ -6,19 +6,32 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from offline_actrep.core.simulator import AbstractSimulator
-from offline_actrep.simulators.catalog import WORLDS, make
-from offline_actrep.simulators.maze import PRESETS
+from offline_actrep.simulators.catalog import WORLDS, env_id, make
 
-CASES = [("maze", {"preset": preset}) for preset in PRESETS]
-SINGLE = [("offline_actrep/Maze-v0", {"preset": preset}) for preset in PRESETS]
+CASES = [
+    ("maze", {"preset": "paper"}),
+    ("maze", {"preset": "chandak"}),
+    ("maze", {"preset": "plans"}),
+]
 N_WORLDS = 6
+LONGEST = 200
+"""Most steps that a test plays: a world whose episodes may be longer is not played to its end."""
 
 each_world = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-each_single = pytest.mark.parametrize(("env_id", "options"), SINGLE, ids=str)
+
+
+def span(world: AbstractSimulator) -> int:
+    return min(world.horizon, LONGEST)
 
 
 def random_actions(world: AbstractSimulator, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(len(world.action_set), size=world.num_envs)
+    """Allowed ones, a draw a world: world b's does not depend on the batch."""
+    allowed = world.allowed()
+    draws = [np.random.default_rng([seed, b]).random() for b in range(world.num_envs)]
+    if allowed is None:
+        return (np.array(draws) * len(world.action_set)).astype(np.int64)
+    rows = [allowed.row(b) for b in range(world.num_envs)]
+    return np.array([row[int(draw * len(row))] for row, draw in zip(rows, draws, strict=True)])
 
 
 def record_one(world: AbstractSimulator, step: int) -> tuple[np.ndarray, ...]:
@@ -38,24 +51,24 @@ def assert_equal(left: list[tuple[np.ndarray, ...]], right: list[tuple[np.ndarra
 def test_every_world_is_tried() -> None:
     assert {name for name, _ in CASES} == set(WORLDS)
     registered = {key for key in gym.registry if key.startswith("offline_actrep/")}
-    assert {env_id for env_id, _ in SINGLE} == registered
+    assert {env_id(name) for name in WORLDS} == registered
 
 
 def test_an_unknown_world_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown world 'labyrinth'; there are maze"):
+    with pytest.raises(ValueError, match="unknown world 'labyrinth'; there are "):
         make("labyrinth")
 
 
-@each_single
-def test_gymnasium_accepts_the_single_form(env_id: str, options: dict) -> None:
-    env = gym.make(env_id, render_mode="rgb_array", **options)
+@each_world
+def test_gymnasium_accepts_the_single_form(name: str, options: dict) -> None:
+    env = gym.make(env_id(name), render_mode="rgb_array", **options)
     check_env(env.unwrapped)
 
 
-@each_single
+@each_world
 @pytest.mark.parametrize("beyond", [-1, 0])
-def test_the_single_form_refuses_what_is_no_action(env_id: str, options: dict, beyond: int) -> None:
-    env = gym.make(env_id, **options).unwrapped
+def test_the_single_form_refuses_what_is_no_action(name: str, options: dict, beyond: int) -> None:
+    env = gym.make(env_id(name), **options).unwrapped
     env.reset(seed=0)
     assert isinstance(env.action_space, gym.spaces.Discrete)
     action = -1 if beyond < 0 else env.action_space.n
@@ -63,9 +76,9 @@ def test_the_single_form_refuses_what_is_no_action(env_id: str, options: dict, b
         env.step(action)
 
 
-@each_single
-def test_the_single_form_is_one_of_the_batch(env_id: str, options: dict) -> None:
-    env, world = gym.make(env_id, **options).unwrapped, make("maze", 1, **options)
+@each_world
+def test_the_single_form_is_one_of_the_batch(name: str, options: dict) -> None:
+    env, world = gym.make(env_id(name), **options).unwrapped, make(name, 1, **options)
     first, _ = env.reset(seed=5)
     np.testing.assert_array_equal(first, world.reset(seed=5)[0][0])
     for step in range(8):
@@ -84,7 +97,7 @@ def test_shapes_types_and_spaces(name: str, options: dict) -> None:
     assert world.observation_space.shape == (N_WORLDS, size)
     assert world.action_space.shape == (N_WORLDS,)
     assert world.observation_space.contains(world.reset(seed=0)[0])
-    for step in range(world.horizon + 3):
+    for step in range(span(world) + 3):
         assert world.action_space.contains(random_actions(world, step))
         observations, rewards, terminated, truncated, info = world.step(random_actions(world, step))
         assert world.observation_space.contains(observations)
@@ -93,7 +106,7 @@ def test_shapes_types_and_spaces(name: str, options: dict) -> None:
         for ended in (terminated, truncated):
             assert (ended.dtype, ended.shape) == (np.bool_, (N_WORLDS,))
         assert not (terminated & truncated).any()
-        assert info == {}
+        assert all(len(column) == N_WORLDS for column in info.values())
 
 
 @each_world
@@ -112,12 +125,12 @@ def test_a_seed_gives_the_same_bits_again(name: str, options: dict) -> None:
     runs = []
     for world in (one, one, other):
         first, _ = world.reset(seed=7)
-        runs.append([(first,), *record(world, world.horizon + 2)])
+        runs.append([(first,), *record(world, span(world) + 2)])
     assert_equal(runs[0], runs[1])
     assert_equal(runs[0], runs[2])
     one.reset(seed=8)
     with pytest.raises(AssertionError):
-        assert_equal(runs[0][1:], record(one, one.horizon + 2))
+        assert_equal(runs[0][1:], record(one, span(one) + 2))
 
 
 @each_world
@@ -144,9 +157,9 @@ def test_nothing_global_is_drawn_from(name: str, options: dict) -> None:
 @each_world
 def test_what_was_returned_never_changes(name: str, options: dict) -> None:
     world = make(name, N_WORLDS, **options)
-    held = [(world.reset(seed=0)[0],), *record(world, world.horizon + 2)]
+    held = [(world.reset(seed=0)[0],), *record(world, span(world) + 2)]
     copies = [tuple(column.copy() for column in row) for row in held]
-    record(world, world.horizon + 2)
+    record(world, span(world) + 2)
     assert_equal(held, copies)
 
 
@@ -156,7 +169,7 @@ def test_what_the_caller_does_to_it_does_not_reach_the_world(name: str, options:
     for spoil in (False, True):
         world = make(name, N_WORLDS, **options)
         rows = [(world.reset(seed=0)[0],)]
-        for step in range(world.horizon + 2):
+        for step in range(span(world) + 2):
             columns = record_one(world, step)
             rows.append(tuple(column.copy() for column in columns))
             if spoil:
@@ -167,14 +180,43 @@ def test_what_the_caller_does_to_it_does_not_reach_the_world(name: str, options:
 
 
 @each_world
+def test_a_world_lives_the_same_life_in_any_batch(name: str, options: dict) -> None:
+    batch, alone = make(name, 1024, **options), make(name, 1, **options)
+    first, only = batch.reset(seed=11)[0], alone.reset(seed=11)[0]
+    np.testing.assert_array_equal(first[:1], only)
+    for step in range(min(span(alone), 25) + 2):
+        many = random_actions(alone, step).repeat(1024)
+        if (allowed := batch.allowed()) is not None:
+            many = allowed.indices[allowed.offsets[:-1]]
+            many[0] = random_actions(alone, step)[0]
+        one = alone.step(many[:1])
+        for column, twin in zip(batch.step(many)[:4], one[:4], strict=True):
+            np.testing.assert_array_equal(column[:1], twin)
+
+
+@each_world
+def test_other_worlds_do_not_matter(name: str, options: dict) -> None:
+    runs = []
+    for others in (1, 2):
+        world = make(name, 3, **options)
+        world.reset(seed=3)
+        rows = []
+        for step in range(span(world) + 2):
+            actions = random_actions(world, step)
+            actions[:2] = random_actions(world, step * others + 1)[:2]
+            rows.append(tuple(column[2:].copy() for column in world.step(actions)[:4]))
+        runs.append(rows)
+    assert_equal(*runs)
+
+
+@each_world
 def test_the_step_after_an_end_begins_anew(name: str, options: dict) -> None:
     world = make(name, N_WORLDS, **options)
-    start, _ = world.reset(seed=0)
+    world.reset(seed=0)
     ended = np.zeros(N_WORLDS, bool)
     age = np.zeros(N_WORLDS, int)
-    for step in range(2 * world.horizon + 3):
-        observations, rewards, terminated, truncated = record_one(world, step)
-        np.testing.assert_array_equal(observations[ended], start[ended])
+    for step in range(2 * span(world) + 3):
+        _, rewards, terminated, truncated = record_one(world, step)
         assert not rewards[ended].any()
         assert not (terminated | truncated)[ended].any()
         age = np.where(ended, 0, age + 1)
@@ -182,6 +224,54 @@ def test_the_step_after_an_end_begins_anew(name: str, options: dict) -> None:
         np.testing.assert_array_equal(ended & ~terminated, truncated)
         np.testing.assert_array_equal(truncated, (age == world.horizon) & ~terminated)
     assert age.max() > 0
+
+
+@each_world
+def test_what_is_not_allowed_is_refused(name: str, options: dict) -> None:
+    world = make(name, N_WORLDS, **options)
+    world.reset(seed=0)
+    allowed = world.allowed()
+    if allowed is None:
+        return
+    assert len(allowed) == N_WORLDS
+    mask = allowed.mask(len(world.action_set))
+    assert mask.any(axis=1).all()
+    if mask.all():
+        return
+    actions = random_actions(world, 0)
+    row = int(np.flatnonzero(~mask.all(axis=1))[0])
+    actions[row] = int(np.flatnonzero(~mask[row])[0])
+    with pytest.raises(ValueError, match=f"action {actions[row]} is not allowed in world {row}"):
+        world.step(actions)
+
+
+@each_world
+def test_the_expert_chooses_what_is_allowed_and_beats_chance(name: str, options: dict) -> None:
+    world = make(name, 32, **options)
+    world.reset(seed=0)
+    earned = np.zeros(32)
+    over = np.zeros(32, bool)
+    for _ in range(span(world)):
+        actions = world.expert()
+        assert (actions.dtype, actions.shape) == (np.int64, (32,))
+        _, rewards, terminated, truncated, _ = world.step(actions)
+        earned += np.where(over, 0.0, rewards)
+        over |= terminated | truncated
+        if over.all():
+            break
+    assert earned.mean() > world.random_return
+
+
+@each_world
+def test_effects_are_a_row_an_action(name: str, options: dict) -> None:
+    world = make(name, 1, **options)
+    observation, _ = world.reset(seed=0)
+    actions = np.arange(min(len(world.action_set), 300))
+    effects = world.effects(np.repeat(observation, len(actions), axis=0), actions)
+    if effects is not None:
+        assert (len(effects), effects.ndim) == (len(actions), 2)
+        assert np.isfinite(effects).all()
+        assert len(np.unique(effects, axis=0)) > 1
 
 
 @each_world

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from offline_actrep.behaviour import Uniform, WayPoints, maze_expert
-from offline_actrep.core.actions import AllowedActions
+from offline_actrep.behaviour import Expert, Uniform
 from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
 from offline_actrep.rollout import episode_returns, play
 from offline_actrep.simulators.maze import (
@@ -150,14 +149,14 @@ def test_a_blocked_sub_step_leaves_it_where_it_was(
     np.testing.assert_allclose(world.position[0], position + sub_steps * motion, atol=1e-9)
 
 
-class Draws:
-    """Stands for a generator: the draws are those given, one row of three a sub-step."""
+class Given:
+    """Stands for the draws: those given, one row of three a sub-step."""
 
     def __init__(self, rows: Sequence[Sequence[float]]) -> None:
         self.rows = np.array(rows, np.float64)
 
-    def random(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self.rows.reshape(shape)
+    def uniform(self, lanes: int) -> np.ndarray:
+        return self.rows.reshape(lanes, 1)
 
 
 MOVE, DRIFT = (0.5, 0.9, 0.9), (0.05, 0.5, 1.0)
@@ -167,7 +166,7 @@ MOVE, DRIFT = (0.5, 0.9, 0.9), (0.05, 0.5, 1.0)
 def drawn(world: Maze, *rows: tuple[float, float, float]) -> np.ndarray:
     """The displacement of one maze, action up, under these draws."""
     before = world.position[0].copy()
-    world.generator = Draws(rows)  # type: ignore[assignment]
+    world.draws = Given(rows)  # type: ignore[assignment]
     world.step(np.array([UP]))
     return world.position[0] - before
 
@@ -222,7 +221,7 @@ def test_no_path_leads_through_a_wall(
 ) -> None:
     world = four((x, y), noise=noise)
     assume(world.free(world.position)[0])
-    world.generator = np.random.default_rng(seed)
+    world.reseed(seed)
     inner, path = world.free, [world.position[0].copy()]
 
     def watched(targets: np.ndarray) -> np.ndarray:
@@ -399,46 +398,13 @@ def test_effects_are_what_a_step_without_noise_does(preset: str) -> None:
 
 def test_effects_leave_the_world_alone() -> None:
     world = Maze(2)
-    before = world.reset(seed=0)[0], world.generator.bit_generator.state
+    before = world.reset(seed=0)[0], world.draws.counters.tolist()
     world.effects(np.full((5, 3), 0.9, np.float32), np.arange(5))
     np.testing.assert_array_equal(world._observe(), before[0])
-    assert world.generator.bit_generator.state == before[1]
+    assert world.draws.counters.tolist() == before[1]
 
 
 # --- the returns that the presets state
-
-
-DIRECT = ((0.65, 0.15), (0.60, 0.85), (0.48, 0.87), (0.275, 0.475))
-"""A route that leaves the bonus aside."""
-
-
-class GreedyPlans(AbstractPolicy):
-    """The plan that ends nearest the next corner of the route, noise aside."""
-
-    def __init__(self, world: Maze) -> None:
-        self.world, self.action_set = world, world.action_set
-
-    def choose(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
-        rows = np.split(observations, len(observations))
-        return np.concatenate([self._best(row) for row in rows])
-
-    def _best(self, observation: np.ndarray) -> np.ndarray:
-        every = np.arange(len(self.action_set))
-        effects = self.world.effects(np.repeat(observation, len(every), axis=0), every)
-        ends = observation[:, :2] + effects
-        way = np.linalg.norm(ends - self._corner(*observation[0]), axis=1)
-        way[self.world.settings.goal.holds(ends)] = -1
-        return way.argmin(keepdims=True)
-
-    @staticmethod
-    def _corner(x: float, y: float, paid: float) -> tuple[float, float]:
-        if y < 0.27 and x <= 0.56:
-            return (0.62, 0.15)
-        if x > 0.55 and y > 0.2 and not paid:
-            return (0.725, 0.875)
-        if x > 0.55:
-            return (0.4, 0.85) if y >= 0.8 else (0.62, 0.85)
-        return (0.275, 0.475)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -450,14 +416,10 @@ def test_the_stated_random_return_is_the_measured_one(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_stated_best_return_is_the_measured_one(preset: str) -> None:
-    world = Maze(20 if preset == "plans" else 1000, preset=preset)
-    best, episodes = {
-        "paper": (maze_expert, 5000),
-        "chandak": (lambda actions: WayPoints(actions, DIRECT, best=1, reach=0.1), 5000),
-        "plans": (lambda _: GreedyPlans(world), 60),
-    }[preset]
-    mean, se = played(best(world.action_set), world, episodes)
-    assert mean == pytest.approx(world.best_return, abs=4 * se + 0.05)
+    world = Maze(20, preset=preset)
+    mean, se = played(Expert(world), world, 60 if preset == "plans" else 1000)
+    stated_se = 0.6 if preset == "plans" else 0.0
+    assert mean == pytest.approx(world.best_return, abs=4 * np.hypot(se, stated_se) + 0.05)
     assert se < 4
 
 
