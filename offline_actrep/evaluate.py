@@ -2,16 +2,15 @@
 
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64
-
 from offline_actrep.core.estimate import Estimate, mean_estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy, DecodedPolicy
 from offline_actrep.core.progress import OnStep
+from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.offline.policies import IdPolicy, PointActor
+from offline_actrep.offline.train import reward_scale
 from offline_actrep.ope.fqe import FqeConfig, fqe
 from offline_actrep.rollout import episode_returns
 
@@ -32,26 +31,8 @@ def evaluate(
     Raises:
         ValueError: no episodes asked for, or the policy's catalogue is not the world's.
     """
-    return mean_estimate(
-        returns(policy, world, episodes=episodes, seed=seed, gamma=gamma), seed=seed
-    )
-
-
-def returns(
-    policy: AbstractPolicy | AbstractBehaviour,
-    world: AbstractSimulator,
-    *,
-    episodes: int,
-    seed: int,
-    gamma: float = 1.0,
-) -> Float64[np.ndarray, " episodes"]:
-    """The single returns behind `evaluate`."""
-    if not policy.action_set.same_as(world.action_set):
-        raise ValueError(
-            f"the policy chooses among {len(policy.action_set)} actions, the world has "
-            f"{len(world.action_set)}, and they are not the same list"
-        )
-    return episode_returns(policy, world, episodes=episodes, seed=seed, gamma=gamma)
+    played = episode_returns(policy, world, episodes=episodes, seed=seed, gamma=gamma)
+    return mean_estimate(played, seed=seed)
 
 
 def estimate(
@@ -62,6 +43,7 @@ def estimate(
     seed: int = 0,
     gamma: float | None = None,
     features: FeatureConfig | None = None,
+    representation: AbstractRepresentation | None = None,
     on_step: OnStep | None = None,
     **settings: Any,
 ) -> Estimate:
@@ -77,6 +59,8 @@ def estimate(
         seed: of the estimator's draws.
         gamma: discount a decision; None for the policy's own.
         features: what Q sees of an observation; None for the policy's own.
+        representation: whose points Q sees of an action; None for the policy's own, or for one
+            output an id where it has none (slow, and blind to what actions have in common).
         on_step: is told where the work stands.
         settings: fields of `FqeConfig`.
 
@@ -85,11 +69,9 @@ def estimate(
     """
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {name!r}; there are {', '.join(ESTIMATORS)}")
-    if not policy.action_set.same_as(log.action_set):
-        raise ValueError(
-            f"the policy chooses among {len(policy.action_set)} actions, the log has "
-            f"{len(log.action_set)}, and they are not the same list"
-        )
+    policy.action_set.must_equal(log.action_set, "the policy", "the log")
+    if representation is not None:
+        representation.action_set.must_equal(log.action_set, "the representation", "the log")
     trained = _trained(policy)
     if gamma is None and trained is None:
         raise ValueError("this policy brings no discount: say gamma=0.99, or what it is")
@@ -101,9 +83,9 @@ def estimate(
         log,
         policy,
         features=seen,
-        representation=policy.representation if isinstance(policy, DecodedPolicy) else None,
+        representation=representation or _points_of(policy),
         gamma=trained.learner.config.gamma if gamma is None and trained else float(gamma or 0.0),
-        reward_scale=trained.reward_scale if trained else 1.0 / _largest(log),
+        reward_scale=trained.reward_scale if trained else reward_scale(log, 1.0),
         config=FqeConfig(**settings),
         seed=seed,
         on_step=on_step,
@@ -115,5 +97,5 @@ def _trained(policy: AbstractPolicy) -> IdPolicy | PointActor | None:
     return inner if isinstance(inner, IdPolicy | PointActor) else None
 
 
-def _largest(log: Log) -> float:
-    return float(max(np.abs(log.returns).max(), np.abs(log.rewards).max(), 1e-12))
+def _points_of(policy: AbstractPolicy) -> AbstractRepresentation | None:
+    return policy.representation if isinstance(policy, DecodedPolicy) else None

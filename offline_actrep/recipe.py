@@ -178,6 +178,9 @@ class Recipe(_Strict):
     """`[estimate]`: settings of FQE."""
     estimated: tuple[str, ...] | None = None
     """Names of the learners that FQE judges; None for all."""
+    estimated_on: str | None = None
+    """Name of the representation whose points FQE's Q sees for learners of ids; None for one
+    output an id."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
@@ -196,6 +199,8 @@ class Recipe(_Strict):
         for name in self.estimated or ():
             if name not in learners:
                 raise ValueError(f"estimated names {name!r}; there are learners {learners}")
+        if self.estimated_on is not None and self.estimated_on not in points:
+            raise ValueError(f"estimated_on is {self.estimated_on!r}; there are {points}")
         if self.log.collect is not None and self.world is None:
             raise ValueError("[log.collect] plays a world: add a [world] table")
         return self

@@ -70,12 +70,7 @@ def relabel(
     Raises:
         ValueError: the representation was made for another catalogue or observation size.
     """
-    if not representation.action_set.same_as(log.action_set):
-        raise ValueError(
-            f"the representation knows {len(representation.action_set)} actions, the log has "
-            f"{len(log.action_set)}, and they are not the same list; fit it on a log with the "
-            "same action table"
-        )
+    representation.action_set.must_equal(log.action_set, "the representation", "the log")
     if representation.observation_size != log.observation_size:
         raise ValueError(
             f"the representation takes observations of {representation.observation_size} columns, "

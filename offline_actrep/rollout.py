@@ -1,6 +1,6 @@
 """The one loop that steps a world. Collecting, evaluating and online training are its users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,11 @@ def play(
     """Plays for ever: every world that ends begins a new episode at once.
 
     A policy's probabilities are 1. The seed fixes the worlds' noise and the behaviour's draws.
+
+    Raises:
+        ValueError: the actor's catalogue is not the world's.
     """
+    actor.action_set.must_equal(world.action_set, "the policy", "the world")
     acting, worlds = np.random.SeedSequence(seed).spawn(2)
     generator = np.random.default_rng(acting)
     world.reseed(worlds)
@@ -67,7 +71,19 @@ def episode_returns(
     seed: int,
     gamma: float = 1.0,
 ) -> Float64[np.ndarray, " episodes"]:
-    """Returns of whole episodes, discounted by gamma a decision.
+    """Returns of whole episodes, discounted by gamma a decision; see `returns_at`."""
+    return returns_at(actor, world, episodes=episodes, seed=seed, gammas=(gamma,))[0]
+
+
+def returns_at(
+    actor: AbstractPolicy | AbstractBehaviour,
+    world: AbstractSimulator,
+    *,
+    episodes: int,
+    seed: int,
+    gammas: Sequence[float],
+) -> Float64[np.ndarray, "G episodes"]:
+    """Returns of the same whole episodes under several discounts a decision.
 
     Every world plays the same number of episodes (the last round may be cut), so that short
     episodes are not counted more often than long ones.
@@ -78,15 +94,16 @@ def episode_returns(
     if episodes < 1:
         raise ValueError(f"at least one episode is needed, got {episodes}")
     rounds = -(-episodes // world.num_envs)
-    returns = np.zeros((rounds, world.num_envs))
+    discounts = np.asarray(gammas, np.float64)[:, None]
+    returns = np.zeros((len(discounts), rounds, world.num_envs))
     done = np.zeros(world.num_envs, np.int64)
-    weight = np.ones(world.num_envs)
+    weight = np.ones((len(discounts), world.num_envs))
     everyone = np.arange(world.num_envs)
     for row in play(actor, world, seed=seed):
         counts = done < rounds
-        returns[done[counts], everyone[counts]] += (weight * row.rewards)[counts]
-        weight = np.where(row.terminated | row.truncated, 1.0, weight * gamma)
+        returns[:, done[counts], everyone[counts]] += (weight * row.rewards)[:, counts]
+        weight = np.where(row.terminated | row.truncated, 1.0, weight * discounts)
         done += row.terminated | row.truncated
         if (done >= rounds).all():
-            return returns.ravel()[:episodes]
+            return returns.reshape(len(discounts), -1)[:, :episodes]
     raise AssertionError("play never ends")

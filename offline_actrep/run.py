@@ -24,8 +24,9 @@ from offline_actrep.behaviour import collect, make_behaviour
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.core.progress import OnStep, note
+from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.simulator import AbstractSimulator
-from offline_actrep.evaluate import estimate, returns
+from offline_actrep.evaluate import estimate
 from offline_actrep.files.artifact import (
     DONE,
     digest,
@@ -48,6 +49,7 @@ from offline_actrep.recipe import LearnerRecipe, Recipe, RepresentationRecipe
 from offline_actrep.relabel import Relabelled, relabel
 from offline_actrep.representations.catalog import fit
 from offline_actrep.representations.probe import probe
+from offline_actrep.rollout import episode_returns, returns_at
 from offline_actrep.saved import (
     load_policy,
     load_representation,
@@ -152,6 +154,9 @@ class Layout:
             "judgement",
             self.policy(learner, seed).name,
             recipe.evaluate.episodes,
+            None
+            if (points := self.judging_representation(learner)) is None
+            else self.points(points, seed).name,
             None if (fqe := self.estimator(learner)) is None else asdict(fqe),
         )
         return self.folder / "judgements" / f"{learner.name}-seed{seed}-{key}"
@@ -160,6 +165,17 @@ class Layout:
         """FQE's settings for this learner; None where it is not to be estimated."""
         named = self.recipe.estimated
         return self.recipe.estimate if named is None or learner.name in named else None
+
+    def judging_representation(self, learner: LearnerRecipe) -> RepresentationRecipe | None:
+        """Whose points FQE's Q sees for a learner of ids; None where that is not asked."""
+        if learner.representation is not None or self.estimator(learner) is None:
+            return None
+        return self._named.get(self.recipe.estimated_on or "")
+
+    def waits_for(self, learner: LearnerRecipe) -> str | None:
+        """The representation that must be there before a learner can begin."""
+        judging = self.judging_representation(learner)
+        return learner.representation if judging is None else judging.name
 
     def references(self) -> Path:
         """The folder of the returns of random actions and of the behaviour."""
@@ -173,8 +189,11 @@ class Layout:
 
     def representation(self, learner: LearnerRecipe) -> RepresentationRecipe | None:
         """The representation that a learner asks for."""
-        named = {entry.name: entry for entry in self.recipe.representations}
-        return None if learner.representation is None else named[learner.representation]
+        return None if learner.representation is None else self._named[learner.representation]
+
+    @property
+    def _named(self) -> dict[str, RepresentationRecipe]:
+        return {entry.name: entry for entry in self.recipe.representations}
 
     def representation_settings(self, representation: RepresentationRecipe) -> dict[str, Any]:
         """Its settings; MERLION's distance takes the recipe's discount unless it names its own."""
@@ -282,7 +301,7 @@ def play_references(layout: Layout, tell: OnEvent) -> None:
     }
     if world is not None:
         uniform = make_behaviour("uniform", world.action_set)
-        played = returns(
+        played = episode_returns(
             uniform, world, episodes=layout.recipe.evaluate.episodes, seed=EVALUATION_SEED
         )
         found["random"] = played.tolist()
@@ -337,7 +356,7 @@ def make_policy(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent
         began = time.perf_counter()
         played = None
         if world is not None:
-            played = returns(
+            played = episode_returns(
                 policy, world, episodes=config.curve_episodes, seed=CURVE_SEED + seed
             ).mean()
         looks.append({"step": step, "return": played, **_inspect(policy, log, seed)})
@@ -402,14 +421,14 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
     )
     found: dict[str, Any] = {}
     if world is not None:
-        for name, gamma in (("returns", 1.0), ("discounted_returns", recipe.gamma)):
-            found[name] = returns(
-                policy,
-                world,
-                episodes=recipe.evaluate.episodes,
-                seed=EVALUATION_SEED + seed,
-                gamma=gamma,
-            ).tolist()
+        plain, discounted = returns_at(
+            policy,
+            world,
+            episodes=recipe.evaluate.episodes,
+            seed=EVALUATION_SEED + seed,
+            gammas=(1.0, recipe.gamma),
+        )
+        found |= {"returns": plain.tolist(), "discounted_returns": discounted.tolist()}
     estimator = layout.estimator(learner)
     if estimator is not None:
         judged = estimate(
@@ -417,6 +436,7 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
             log,
             "fqe",
             seed=seed,
+            representation=_points_for_judging(layout, learner, seed),
             on_step=_telling(tell, stage),
             **asdict(estimator),
         )
@@ -425,6 +445,16 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
         write_json(draft / "judgement.json", found)
     tell(Event(stage, 1, 1))
     return folder
+
+
+def _points_for_judging(
+    layout: Layout, learner: LearnerRecipe, seed: int
+) -> AbstractRepresentation | None:
+    """Points for the Q of a learner of ids, if the recipe names some; else the policy's own."""
+    wanted = layout.judging_representation(learner)
+    if wanted is None:
+        return None
+    return load_representation(layout.points(wanted, seed) / "representation")
 
 
 def results(layout: Layout) -> dict[str, Any]:
@@ -522,7 +552,7 @@ def _learner_tasks(
         pool.submit(_learner_task, layout, learner, each): None
         for each in (layout.recipe.seeds if seed is None else (seed,))
         for learner in layout.recipe.learners
-        if learner.representation == points
+        if layout.waits_for(learner) == points
     }
 
 

@@ -1,5 +1,6 @@
 """Judging a policy, in a world made by hand and from a log."""
 
+from dataclasses import replace
 from typing import final
 
 import gymnasium as gym
@@ -11,11 +12,12 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator
-from offline_actrep.evaluate import estimate, evaluate, returns
+from offline_actrep.evaluate import estimate, evaluate
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.train import train
 from offline_actrep.relabel import relabel
 from offline_actrep.representations.catalog import fit
+from offline_actrep.rollout import episode_returns
 
 
 @final
@@ -98,15 +100,15 @@ def test_noise_widens_the_interval_around_the_true_mean() -> None:
 
 def test_the_seed_fixes_the_returns() -> None:
     policy, world = Steps(ActionSet.dense(4)), Till(4, noise=True)
-    one = returns(policy, world, episodes=10, seed=1)
+    one = episode_returns(policy, world, episodes=10, seed=1)
     assert len(one) == 10
-    assert np.array_equal(one, returns(policy, world, episodes=10, seed=1))
-    assert not np.array_equal(one, returns(policy, world, episodes=10, seed=2))
+    assert np.array_equal(one, episode_returns(policy, world, episodes=10, seed=1))
+    assert not np.array_equal(one, episode_returns(policy, world, episodes=10, seed=2))
 
 
 def test_another_catalogue_is_refused() -> None:
     policy = Steps(ActionSet(np.array([3, 2, 1, 0])))
-    with pytest.raises(ValueError, match="among 4 actions, the world has 4, and they are not"):
+    with pytest.raises(ValueError, match="knows 4 actions, the world has 4, and they are not"):
         evaluate(policy, Till(1), episodes=1, seed=0)
 
 
@@ -176,5 +178,25 @@ def test_an_unknown_estimator_is_refused() -> None:
 
 
 def test_an_estimate_on_another_catalogue_is_refused() -> None:
-    with pytest.raises(ValueError, match="among 5 actions, the log has 4"):
+    with pytest.raises(ValueError, match="knows 5 actions, the log has 4"):
         estimate(Steps(ActionSet.dense(5)), till_log(), gamma=0.5)
+
+
+def test_points_of_another_catalogue_are_refused() -> None:
+    log = till_log()
+    points = fit("random_table", log, seed=0, dim=2)
+    other = replace(log, action_set=ActionSet(np.arange(4) + 1))
+    policy = Steps(other.action_set)
+    with pytest.raises(ValueError, match="the representation knows 4 actions, the log has 4"):
+        estimate(policy, other, gamma=0.5, representation=points, **TINY)
+
+
+def test_points_given_let_q_see_what_actions_have_in_common() -> None:
+    """Q on points of an id policy: another fit than on ids, of the same quantity."""
+    log = till_log()
+    points = fit("random_table", log, seed=0, dim=2)
+    settings = {**TINY, "steps": 300, "learning_rate": 0.01, "target_update_interval": 10}
+    on_ids = estimate(Steps(log.action_set), log, gamma=0.5, **settings)
+    on_points = estimate(Steps(log.action_set), log, gamma=0.5, representation=points, **settings)
+    assert on_ids.value != on_points.value
+    assert on_points.value == pytest.approx(1 + 0.5 * 2 + 0.25 * 3, abs=0.6)

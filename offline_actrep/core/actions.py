@@ -101,6 +101,29 @@ class ActionSet:
         """Whether both list the same ids in the same order."""
         return self.ids.dtype.kind == other.ids.dtype.kind and np.array_equal(self.ids, other.ids)
 
+    def must_equal(self, other: "ActionSet", mine: str, its: str) -> None:
+        """Refuses what was made for another list of actions.
+
+        Args:
+            other: the list that is expected.
+            mine: what this list belongs to, for the message: `the policy`.
+            its: what the other belongs to: `the log`.
+
+        Raises:
+            ValueError: the lists differ; the message says where first.
+        """
+        if self.same_as(other):
+            return
+        where = ""
+        if len(self) == len(other):
+            first = int(np.flatnonzero(self.ids.astype(str) != other.ids.astype(str))[0])
+            where = f"; they part at place {first}: {_show(self.ids[first])} and "
+            where += _show(other.ids[first])
+        raise ValueError(
+            f"{mine} knows {len(self)} actions, {its} has {len(other)}, and they are not the "
+            f"same list{where}"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class AllowedActions:

@@ -134,3 +134,14 @@ def test_a_mask_comes_back_from_its_compressed_rows(rows: list[list[bool]]) -> N
 def test_broken_offsets_are_refused(offsets: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AllowedActions(np.array(offsets, np.int64), np.array([0, 1]))
+
+
+def test_another_list_is_refused_with_the_first_difference() -> None:
+    ids = np.array([7, 40, 1000])
+    ActionSet(ids).must_equal(ActionSet(ids), "the policy", "the log")
+    with pytest.raises(ValueError, match="the policy knows 3 actions, the log has 2"):
+        ActionSet(ids).must_equal(ActionSet(ids[:2]), "the policy", "the log")
+    with pytest.raises(ValueError, match="they part at place 1: 40 and 41"):
+        ActionSet(ids).must_equal(ActionSet(np.array([7, 41, 1000])), "one", "other")
+    with pytest.raises(ValueError, match="place 0: 1 and '01'"):
+        ActionSet(np.array([1])).must_equal(ActionSet(np.array(["01"])), "one", "other")
