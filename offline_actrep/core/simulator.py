@@ -36,6 +36,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
     random_return: float
     best_return: float
     draws: Draws
+    single_observation_space: gym.spaces.Box
     _ended: Bool[np.ndarray, " B"]
 
     @final
@@ -51,7 +52,6 @@ class AbstractSimulator(gym.vector.VectorEnv):
         self._ended = np.zeros(n_worlds, bool)
         self.reseed(seed)
 
-    @final
     def reseed(self, seed: int | np.random.SeedSequence) -> None:
         """Begins every world's stream of random numbers anew; worlds stay where they are."""
         self.draws = Draws(seed, self.num_envs)
