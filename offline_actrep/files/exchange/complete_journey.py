@@ -101,6 +101,66 @@ class CleaningReport:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class CleanLines:
+    """What the two tables hold of products bought often enough.
+
+    Attributes:
+        lines: a row a line kept, in no order that means anything: the columns of the transactions,
+            `cents` paid, a random `draw` to order lines of one basket, and the product's columns.
+        catalogue: a row a product kept.
+        lines_read: as in `CleaningReport`, and so are the three that follow.
+        odd_quantity: dropped.
+        not_paid: dropped.
+        rare_product: dropped.
+    """
+
+    lines: pl.DataFrame
+    catalogue: pl.DataFrame
+    lines_read: int
+    odd_quantity: int
+    not_paid: int
+    rare_product: int
+
+
+def read_clean_lines(folder: str | Path, *, min_purchases: int, seed: int) -> CleanLines:
+    """Reads the two tables in `folder` and drops what `CleaningReport` says; trips are not made.
+
+    Raises:
+        ValueError: as `read_complete_journey`.
+    """
+    _check_settings(min_purchases=min_purchases)
+    lines = _read_table(Path(folder), "transactions", _LINES)
+    products = _read_table(Path(folder), "products", _PRODUCTS)
+    lines = lines.with_columns(
+        pl.Series("draw", np.random.default_rng(seed).random(len(lines))),
+        (pl.col("sales_value") * 100).round().cast(pl.Int64, strict=False).alias("cents"),
+    )
+    sold = lines.filter(pl.col("quantity").is_between(1, _LARGEST_QUANTITY))
+    paid = sold.filter(pl.col("cents") >= 1)
+    catalogue = _catalogue(paid, products, min_purchases)
+    kept = paid.join(catalogue, on="product_id", how="inner")
+    return CleanLines(
+        lines=kept,
+        catalogue=catalogue,
+        lines_read=len(lines),
+        odd_quantity=len(lines) - len(sold),
+        not_paid=len(sold) - len(paid),
+        rare_product=len(paid) - len(kept),
+    )
+
+
+def product_name() -> pl.Expr:
+    """Brand, type (or department) and size of a product of the catalogue."""
+    return pl.concat_str(
+        "brand",
+        pl.coalesce("product_type", "department"),
+        "package_size",
+        separator=", ",
+        ignore_nulls=True,
+    )
+
+
 def read_complete_journey(
     folder: str | Path,
     *,
@@ -124,35 +184,27 @@ def read_complete_journey(
             a product that the product table lacks or names twice, nothing left after cleaning.
     """
     _check_settings(min_purchases=min_purchases, recent=recent, max_episode=max_episode)
-    lines = _read_table(Path(folder), "transactions", _LINES)
-    products = _read_table(Path(folder), "products", _PRODUCTS)
-    lines = lines.with_columns(
-        pl.Series("draw", np.random.default_rng(seed).random(len(lines))),
-        (pl.col("sales_value") * 100).round().cast(pl.Int64, strict=False).alias("cents"),
-    )
-    sold = lines.filter(pl.col("quantity").is_between(1, _LARGEST_QUANTITY))
-    paid = sold.filter(pl.col("cents") >= 1)
-    catalogue = _catalogue(paid, products, min_purchases)
-    known = _into_trips(paid.join(catalogue, on="product_id", how="inner"))
+    clean = read_clean_lines(folder, min_purchases=min_purchases, seed=seed)
+    known = _into_trips(clean.lines)
     lone = (known["length"] == 1).to_numpy()
     stays = ~lone & (known["step"] < max_episode).to_numpy()
     if not stays.any():
         raise ValueError(
             f"no trip has two lines of products bought at least {min_purchases} times: "
-            f"{len(lines)} lines were read, {len(known)} are of such products; "
+            f"{clean.lines_read} lines were read, {len(known)} are of such products; "
             "lower min_purchases"
         )
     report = CleaningReport(
-        lines_read=len(lines),
-        odd_quantity=len(lines) - len(sold),
-        not_paid=len(sold) - len(paid),
-        rare_product=len(paid) - len(known),
+        lines_read=clean.lines_read,
+        odd_quantity=clean.odd_quantity,
+        not_paid=clean.not_paid,
+        rare_product=clean.rare_product,
         lone_line=int(lone.sum()),
         beyond_cap=int((~lone & ~stays).sum()),
         lines_kept=int(stays.sum()),
     )
     observations, names = _observations(known, recent)
-    return _log(known, catalogue, observations, names, stays), report
+    return _log(known, clean.catalogue, observations, names, stays), report
 
 
 def _check_settings(**settings: int) -> None:
@@ -341,13 +393,6 @@ def _log(
 def _action_set(catalogue: pl.DataFrame) -> ActionSet:
     """Ids by rising product; names from the product table; features: price and department."""
     catalogue = catalogue.sort("product_id")
-    name = pl.concat_str(
-        "brand",
-        pl.coalesce("product_type", "department"),
-        "package_size",
-        separator=", ",
-        ignore_nulls=True,
-    )
     departments = catalogue["department"].unique().sort().to_list()
     price = pl.col("all_cents") / 100 / pl.col("all_quantity")
     features = catalogue.select(
@@ -357,7 +402,7 @@ def _action_set(catalogue: pl.DataFrame) -> ActionSet:
     )
     return ActionSet(
         ids=catalogue["product_id"].to_numpy(),
-        names=tuple(catalogue.select(name).to_series()),
+        names=tuple(catalogue.select(product_name()).to_series()),
         features=features.cast(pl.Float32).to_numpy(order="c"),
         feature_names=tuple(features.columns),
     )
