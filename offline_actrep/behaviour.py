@@ -12,11 +12,28 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from offline_actrep.core.actions import ActionSet
+from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
-from offline_actrep.core.policy import AbstractBehaviour
+from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.rollout import Transitions, play
+
+
+def _uniform(
+    rows: int, n_actions: int, generator: np.random.Generator, allowed: AllowedActions | None
+) -> Int64[np.ndarray, " B"]:
+    if allowed is None:
+        return generator.integers(n_actions, size=rows)
+    counts = np.diff(allowed.offsets)
+    return allowed.indices[allowed.offsets[:-1] + generator.integers(counts)]
+
+
+def _uniform_probability(
+    actions: Int64[np.ndarray, " B"], n_actions: int, allowed: AllowedActions | None
+) -> Float64[np.ndarray, " B"]:
+    if allowed is None:
+        return np.full(len(actions), 1 / n_actions)
+    return allowed.holds(actions) / np.diff(allowed.offsets)
 
 
 @final
@@ -30,16 +47,50 @@ class Uniform(AbstractBehaviour):
         del worlds, generator
 
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-        actions = generator.integers(len(self.action_set), size=len(observations))
-        return actions, self.probability(observations, actions)
+        actions = _uniform(len(observations), len(self.action_set), generator, allowed)
+        return actions, self.probability(observations, actions, allowed)
 
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
         del observations
-        return np.full(len(actions), 1 / len(self.action_set))
+        return _uniform_probability(actions, len(self.action_set), allowed)
+
+
+@final
+class Greedy(AbstractBehaviour):
+    """Always what a policy chooses, e.g. a checkpoint of an online learner."""
+
+    def __init__(self, policy: AbstractPolicy) -> None:
+        self.action_set, self.policy = policy.action_set, policy
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        del worlds, generator
+
+    def draw(
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        del generator
+        return self.policy.choose(observations, allowed), np.ones(len(observations))
+
+    def probability(
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
+    ) -> Float64[np.ndarray, " B"]:
+        return (self.policy.choose(observations, allowed) == actions).astype(np.float64)
 
 
 @final
@@ -68,6 +119,8 @@ class WayPoints(AbstractBehaviour):
     ) -> None:
         if action_set.features is None or action_set.features.shape[1] != 2:
             raise ValueError("way-points need an action set whose features are motions [A, 2]")
+        if not 1 <= best <= len(action_set):
+            raise ValueError(f"best draws among 1..{len(action_set)} actions, got {best}")
         self.action_set = action_set
         self.motions = action_set.features
         self.route = None if route is None else np.asarray(route, np.float64)
@@ -84,8 +137,12 @@ class WayPoints(AbstractBehaviour):
         self.target[worlds] = drawn[worlds] if self.route is None else self.route[0]
 
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        _refuse_mask(allowed)
         position = observations[:, :2].astype(np.float64)
         reached = np.linalg.norm(self.target - position, axis=1) < self.reach
         if self.route is None:
@@ -101,8 +158,12 @@ class WayPoints(AbstractBehaviour):
         return actions, np.full(len(position), 1 / self.best)
 
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
+        _refuse_mask(allowed)
         aligned = self._aligned(observations[:, :2].astype(np.float64))
         return (aligned == actions[:, None]).any(axis=1) / self.best
 
@@ -112,7 +173,14 @@ class WayPoints(AbstractBehaviour):
         gain = way @ self.motions.T
         if self.best == 1:
             return gain.argmax(axis=1)[:, None]
+        if self.best == gain.shape[1]:
+            return np.tile(np.arange(self.best), (len(gain), 1))
         return np.argpartition(-gain, self.best, axis=1)[:, : self.best]
+
+
+def _refuse_mask(allowed: AllowedActions | None) -> None:
+    if allowed is not None:
+        raise ValueError("way-points choose among all actions: this world forbids some")
 
 
 @final
@@ -135,16 +203,23 @@ class EpisodeMixture(AbstractBehaviour):
             part.begin(worlds, generator)
 
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-        drawn = [part.draw(observations, generator) for part in self.parts]
+        drawn = [part.draw(observations, generator, allowed) for part in self.parts]
         actions = np.choose(self.part, [actions for actions, _ in drawn])
         return actions, np.choose(self.part, [p for _, p in drawn])
 
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
-        return np.choose(self.part, [p.probability(observations, actions) for p in self.parts])
+        each = [part.probability(observations, actions, allowed) for part in self.parts]
+        return np.choose(self.part, each)
 
 
 @final
@@ -161,18 +236,25 @@ class Noisy(AbstractBehaviour):
         self.inner.begin(worlds, generator)
 
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-        meant, _ = self.inner.draw(observations, generator)
-        noise = generator.integers(len(self.action_set), size=len(meant))
+        meant, _ = self.inner.draw(observations, generator, allowed)
+        noise = _uniform(len(meant), len(self.action_set), generator, allowed)
         actions = np.where(generator.random(len(meant)) < self.share, noise, meant)
-        return actions, self.probability(observations, actions)
+        return actions, self.probability(observations, actions, allowed)
 
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
-        uniform = self.share / len(self.action_set)
-        return uniform + (1 - self.share) * self.inner.probability(observations, actions)
+        uniform = _uniform_probability(actions, len(self.action_set), allowed)
+        meant = self.inner.probability(observations, actions, allowed)
+        return self.share * uniform + (1 - self.share) * meant
 
 
 @final
@@ -190,15 +272,21 @@ class Expert(AbstractBehaviour):
         del worlds, generator
 
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-        del generator
+        del generator, allowed
         return self.world.expert(), np.ones(len(observations))
 
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
-        del observations
+        del observations, allowed
         return (self.world.expert() == actions).astype(np.float64)
 
 
@@ -206,11 +294,20 @@ MAZE_ROUTE = ((0.65, 0.15), (0.725, 0.875), (0.52, 0.90), (0.40, 0.85), (0.275, 
 """Right, up through the bonus, over the wall, left and down into the goal."""
 
 
+def maze_wanderer(action_set: ActionSet) -> AbstractBehaviour:
+    """Wanders between random points with the best-aligned action."""
+    return WayPoints(action_set, None, best=1)
+
+
+def maze_follower(action_set: ActionSet) -> AbstractBehaviour:
+    """Follows the route poorly: draws among the quarter of all actions that are best aligned."""
+    return WayPoints(action_set, MAZE_ROUTE, best=len(action_set) // 4)
+
+
 def maze_mixture(action_set: ActionSet) -> AbstractBehaviour:
     """70 % of episodes wander between random points, 30 % follow the route poorly; half noise."""
-    wanderer = WayPoints(action_set, None, best=1)
-    follower = WayPoints(action_set, MAZE_ROUTE, best=1024)
-    return Noisy(EpisodeMixture((wanderer, follower), (0.7, 0.3)), 0.5)
+    parts = (maze_wanderer(action_set), maze_follower(action_set))
+    return Noisy(EpisodeMixture(parts, (0.7, 0.3)), 0.5)
 
 
 def maze_expert(action_set: ActionSet) -> AbstractBehaviour:
@@ -220,6 +317,8 @@ def maze_expert(action_set: ActionSet) -> AbstractBehaviour:
 
 BEHAVIOURS: dict[str, Callable[[ActionSet], AbstractBehaviour]] = {
     "uniform": Uniform,
+    "maze_wanderer": maze_wanderer,
+    "maze_follower": maze_follower,
     "maze_mixture": maze_mixture,
     "maze_expert": maze_expert,
 }
@@ -271,6 +370,11 @@ def _log(
 
     terminated, truncated = column("terminated"), column("truncated")
     offsets = np.concatenate([[0], np.flatnonzero(terminated | truncated) + 1]).astype(np.int64)
+    allowed = None
+    if played[0].allowed is not None:
+        every = AllowedActions.stack([row.allowed for row in played if row.allowed is not None])
+        steps = np.arange(kept.size).reshape(kept.shape)
+        allowed = every.take(steps.T[kept.T])
     return Log(
         action_set=world.action_set,
         observations=column("observations"),
@@ -283,5 +387,6 @@ def _log(
         episode_offsets=offsets,
         episode_ids=np.arange(len(offsets) - 1),
         action_probabilities=column("probabilities"),
+        allowed=allowed,
         observation_names=world.observation_names,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator
 
@@ -22,6 +23,7 @@ class Transitions:
     terminated: Bool[np.ndarray, " B"]
     truncated: Bool[np.ndarray, " B"]
     next_observations: Float32[np.ndarray, "B S"]
+    allowed: AllowedActions | None = None
 
 
 def play(
@@ -41,12 +43,13 @@ def play(
     fresh = np.ones(world.num_envs, bool)
     observations = world.restart(fresh)
     while True:
+        allowed = world.allowed()
         if isinstance(actor, AbstractBehaviour):
             if fresh.any():
                 actor.begin(fresh, generator)
-            actions, probabilities = actor.draw(observations, generator)
+            actions, probabilities = actor.draw(observations, generator, allowed)
         else:
-            actions = actor.choose(observations, world.allowed())
+            actions = actor.choose(observations, allowed)
             probabilities = np.ones(len(actions))
         following, rewards, terminated, truncated = world.advance(actions)
         yield Transitions(
@@ -58,6 +61,7 @@ def play(
             terminated,
             truncated,
             following,
+            allowed,
         )
         fresh = terminated | truncated
         observations = world.restart(fresh) if fresh.any() else following

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import islice
+from typing import final
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from offline_actrep.behaviour import (
     BEHAVIOURS,
     EpisodeMixture,
+    Expert,
+    Greedy,
     Noisy,
     Uniform,
     WayPoints,
@@ -17,10 +20,12 @@ from offline_actrep.behaviour import (
     maze_expert,
     maze_mixture,
 )
-from offline_actrep.core.actions import ActionSet
-from offline_actrep.core.policy import AbstractBehaviour
+from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
 from offline_actrep.rollout import play
+from offline_actrep.simulators.catalog import make
 from offline_actrep.simulators.maze import Maze, actuator_motions
+from offline_actrep.simulators.wrappers import ChangingConfig
 
 MOTIONS = ActionSet(np.arange(8), features=actuator_motions(3).astype(np.float32))
 ROUTE = ((0.8, 0.2), (0.8, 0.8))
@@ -37,16 +42,38 @@ class Always(AbstractBehaviour):
         del worlds, generator
 
     def draw(
-        self, observations: np.ndarray, generator: np.random.Generator
+        self,
+        observations: np.ndarray,
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         return np.full(len(observations), self.action), np.ones(len(observations))
 
-    def probability(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    def probability(
+        self,
+        observations: np.ndarray,
+        actions: np.ndarray,
+        allowed: AllowedActions | None = None,
+    ) -> np.ndarray:
         return (actions == self.action).astype(np.float64)
+
+
+@final
+class LowestAllowed(AbstractPolicy):
+    """The first action that may be chosen."""
+
+    action_set = MOTIONS
+
+    def choose(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
+        if allowed is None:
+            return np.zeros(len(observations), np.int64)
+        return allowed.indices[allowed.offsets[:-1]]
 
 
 MAKERS: dict[str, Callable[[], AbstractBehaviour]] = {
     "uniform": lambda: Uniform(MOTIONS),
+    "greedy": lambda: Greedy(LowestAllowed()),
+    "noisy greedy": lambda: Noisy(Greedy(LowestAllowed()), 0.25),
     "follower": lambda: WayPoints(MOTIONS, ROUTE, best=3),
     "sharp follower": lambda: WayPoints(MOTIONS, ROUTE, best=1),
     "wanderer": lambda: WayPoints(MOTIONS, None, best=2),
@@ -93,6 +120,60 @@ def test_actions_come_as_often_as_their_probabilities_say(name: str) -> None:
             share = (actions[group] == action).mean()
             se = (p * (1 - p) / group.sum()) ** 0.5
             assert abs(share - p) <= 4 * se + 1e-12, (action, p)
+
+
+@pytest.mark.parametrize("name", ["uniform", "greedy", "noisy greedy"])
+def test_masks_hold_and_enter_the_probabilities(name: str) -> None:
+    behaviour, generator = MAKERS[name](), np.random.default_rng(1)
+    mask = generator.random((N_DRAWS, 8)) < 0.4
+    mask[np.arange(N_DRAWS), generator.integers(8, size=N_DRAWS)] = True
+    allowed = AllowedActions.of_mask(mask)
+    observations = np.zeros((N_DRAWS, 2), np.float32)
+    behaviour.begin(np.ones(N_DRAWS, bool), generator)
+    actions, reported = behaviour.draw(observations, generator, allowed)
+    every = np.stack(
+        [behaviour.probability(observations, np.full(N_DRAWS, k), allowed) for k in range(8)],
+        axis=1,
+    )
+    assert mask[np.arange(N_DRAWS), actions].all()
+    assert not every[~mask].any()
+    np.testing.assert_allclose(every.sum(axis=1), 1.0)
+    np.testing.assert_allclose(reported, every[np.arange(N_DRAWS), actions])
+    shares = np.bincount(actions, minlength=8) / N_DRAWS
+    np.testing.assert_allclose(shares, every.mean(axis=0), atol=0.02)
+
+
+def test_way_points_refuse_a_mask_and_too_many_candidates() -> None:
+    follower = WayPoints(MOTIONS, ROUTE, best=2)
+    mask = AllowedActions.of_mask(np.ones((1, 8), bool))
+    follower.begin(np.ones(1, bool), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="this world forbids some"):
+        follower.draw(np.zeros((1, 2), np.float32), np.random.default_rng(0), mask)
+    with pytest.raises(ValueError, match=r"among 1\.\.8 actions, got 9"):
+        WayPoints(MOTIONS, ROUTE, best=9)
+
+
+def test_way_points_may_draw_among_all() -> None:
+    follower = WayPoints(MOTIONS, ROUTE, best=8)
+    generator = np.random.default_rng(0)
+    follower.begin(np.ones(500, bool), generator)
+    actions, reported = follower.draw(np.zeros((500, 2), np.float32), generator)
+    assert set(actions) == set(range(8))
+    assert (reported == 1 / 8).all()
+
+
+def test_a_log_keeps_what_was_allowed() -> None:
+    world = make("maze", 3, actuators=4, changing_actions=ChangingConfig(0.5), earlier_end=5)
+    log = collect(Noisy(Expert(world), 0.5), world, rows=40, seed=2)
+    played = play(Noisy(Expert(world), 0.5), world, seed=2)
+    assert log.allowed is not None and log.action_probabilities is not None
+    rows = list(islice(played, 5))
+    for step, row in enumerate(rows):
+        assert row.allowed is not None
+        for b in range(3):
+            place = b * len(log) // 3 + step
+            assert log.actions[place] == row.actions[b]
+            np.testing.assert_array_equal(log.allowed.row(place), row.allowed.row(b))
 
 
 def test_the_share_of_noise_enters_the_propensity() -> None:

@@ -143,7 +143,11 @@ def test_a_policy_sees_what_is_allowed_and_has_probability_one() -> None:
 
 
 def test_a_behaviours_probabilities_are_handed_on() -> None:
-    world = Countdown(3, (2,))
+    world = Maze(3, actuators=1)
     row = next(iter(play(Uniform(world.action_set), world, seed=0)))
     assert row.probabilities.tolist() == [0.5, 0.5, 0.5]
+    masked = Countdown(3, (2,))
+    row = next(iter(play(Uniform(masked.action_set), masked, seed=0)))
+    assert row.probabilities.tolist() == [1.0, 1.0, 1.0]
+    assert row.actions.tolist() == [1, 1, 1]
     assert row.actions.tolist() == world.actions[0]

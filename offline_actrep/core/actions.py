@@ -154,6 +154,13 @@ class AllowedActions:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return AllowedActions(offsets, np.nonzero(mask)[1].astype(np.int64))
 
+    @staticmethod
+    def stack(parts: "Sequence[AllowedActions]") -> "AllowedActions":
+        """The rows of all parts, one part after the other."""
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return AllowedActions(offsets, np.concatenate([part.indices for part in parts]))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -105,12 +105,18 @@ class AbstractBehaviour(ABC):
 
     @abstractmethod
     def draw(
-        self, observations: Float32[np.ndarray, "B S"], generator: np.random.Generator
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-        """Dense actions, and the probability with which each was drawn."""
+        """Dense actions out of those allowed, and the probability with which each was drawn."""
 
     @abstractmethod
     def probability(
-        self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
         """The probability of drawing the given actions now, in what it has in mind."""
