@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,12 +30,16 @@ from rich.progress import (
 
 from offline_actrep.behaviour import collect as collect_log
 from offline_actrep.behaviour import make_behaviour
-from offline_actrep.card import headroom, write_card
+from offline_actrep.card import coverage, headroom, write_card
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, note
+from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.dataset import make_dataset, measure, overview, read_dataset
+from offline_actrep.dataset import publish as publish_datasets
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
 from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_table, write_log
+from offline_actrep.gallery import draw_worlds
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.train import train as train_learner
 from offline_actrep.recipe import read_recipe
@@ -87,6 +91,9 @@ Publish = Annotated[
     Path | None, typer.Option("--publish", help="Also keep the findings in this folder.")
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random in this command.")]
+Preset = Annotated[str | None, typer.Option(help="One of the world's presets.")]
+Recipes = Annotated[list[Path], typer.Argument(help="Recipes of data sets: datasets/*/*.toml.")]
+Logs = Annotated[Path, typer.Option(help="Where made data sets lie.")]
 
 
 @app.command()
@@ -122,7 +129,7 @@ def report(
 def collect(
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     world: Annotated[str, typer.Argument(help="The simulator.")] = "maze",
-    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    preset: Preset = None,
     behaviour: Annotated[str, typer.Option(help="Who plays.")] = "maze_mixture",
     rows: Annotated[int, typer.Option(min=1, help="At least so many rows.")] = 100_000,
     seed: Seed = 0,
@@ -133,7 +140,7 @@ def collect(
 ) -> None:
     """Play a world and write the log, exact propensities included."""
     with _refusing(as_json):
-        worlds = make(world, preset=preset)
+        worlds = _world(world, preset)
         log = collect_log(
             make_behaviour(behaviour, worlds.action_set), worlds, rows=rows, seed=seed
         )
@@ -148,14 +155,11 @@ def collect(
             with _bar("headroom") as on_step:
                 measured = headroom(log, worlds, seed=seed, on_step=on_step)
             made_by = (
-                f"collect {world} --preset {preset} --behaviour {behaviour} "
-                f"--rows {rows} --seed {seed}"
+                f"collect {world}{'' if preset is None else f' --preset {preset}'} "
+                f"--behaviour {behaviour} --rows {rows} --seed {seed}"
             )
-            write_card(card, log, measured, made_by=made_by)
-            found |= {
-                "card": str(card),
-                "headroom": {k: v.as_dict() for k, v in measured.items()},
-            }
+            write_card(card, log, measured, coverage(log), made_by=made_by)
+            found |= {"card": str(card), "headroom": measured.as_dict()}
         _say(found, as_json)
 
 
@@ -195,7 +199,7 @@ def probe(
     log: LogFiles,
     points: Annotated[Path, typer.Option(help="Folder of a representation.")],
     world: Annotated[str | None, typer.Option(help="Simulator that knows true effects.")] = None,
-    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    preset: Preset = None,
     seed: Seed = 0,
     columns: Columns = None,
     actions: Actions = None,
@@ -204,7 +208,7 @@ def probe(
     """Measure whether the points are any good."""
     with _refusing(as_json):
         made = load_representation(points)
-        truth = None if world is None else make(world, 1, preset=preset).effects
+        truth = None if world is None else _world(world, preset, 1).effects
         found = probe_points(_read(log, columns, actions), made, seed=seed, effects=truth).as_dict()
         if as_json:
             _say(found, as_json)
@@ -269,7 +273,7 @@ def train(
 def evaluate(
     policy: Annotated[Path, typer.Argument(help="Folder of a policy.")],
     world: Annotated[str, typer.Option(help="The simulator.")] = "maze",
-    preset: Annotated[str, typer.Option(help="One of the world's presets.")] = "paper",
+    preset: Preset = None,
     episodes: Annotated[int, typer.Option(min=1, help="How many to play.")] = 200,
     seed: Seed = 1,
     as_json: JsonFlag = False,
@@ -277,7 +281,7 @@ def evaluate(
     """Play a policy in a simulator: its return with a 95 % interval."""
     with _refusing(as_json):
         found = evaluate_policy(
-            load_policy(policy), make(world, preset=preset), episodes=episodes, seed=seed
+            load_policy(policy), _world(world, preset), episodes=episodes, seed=seed
         )
         _say(found.as_dict(), as_json)
 
@@ -310,6 +314,82 @@ def main() -> None:
     """The program; small networks on few cores are fastest with one thread."""
     torch.set_num_threads(1)
     app()
+
+
+@app.command()
+def dataset(
+    recipes: Recipes,
+    out: Logs = Path("logs"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Make logs from nothing: train what plays, play, write; finished parts are skipped."""
+    with _refusing(as_json):
+        read = [read_dataset(recipe) for recipe in recipes]
+        with _stages() as on_stage:
+            made = [make_dataset(recipe, out, on_stage=on_stage) for recipe in read]
+        _say({each.recipe.name: str(each.log / "log.parquet") for each in made}, as_json)
+
+
+@app.command(name="headroom")
+def headroom_of(
+    recipes: Recipes,
+    out: Logs = Path("logs"),
+    episodes: Annotated[int, typer.Option(min=2, help="Of each evaluation.")] = 500,
+    publish_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--publish", help="Also keep cards, samples and checksums in this folder's folders."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What is there to gain: random, behaviour, behaviour cloning, best known; and coverage."""
+    with _refusing(as_json):
+        read = [read_dataset(recipe) for recipe in recipes]
+        with _stages() as on_stage:
+            made = [make_dataset(recipe, out, on_stage=on_stage) for recipe in read]
+            found = [
+                measure(each, episodes=episodes, on_step=on_stage(f"{each.recipe.name}: headroom"))
+                for each in made
+            ]
+        if publish_to is not None:
+            publish_datasets(recipes, made, found, publish_to)
+        if as_json:
+            _say({each.recipe.name: row for each, row in zip(made, found, strict=True)}, as_json)
+        else:
+            _table_console().print(render_table(overview(made, found)))
+
+
+@app.command()
+def worlds(
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("worlds.html"),
+    name: Annotated[list[str] | None, typer.Option(help="Only this world; repeatable.")] = None,
+    recipe: Annotated[
+        list[Path] | None,
+        typer.Option(help="A data set whose behaviour plays in its world; repeatable."),
+    ] = None,
+    logs: Logs = Path("logs"),
+    seed: Seed = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw every world: an episode of random actions, a behaviour, and the best policy known."""
+    with _refusing(as_json):
+        with _stages() as on_stage:
+            made = [
+                make_dataset(read_dataset(each), logs, on_stage=on_stage) for each in recipe or []
+            ]
+            page = draw_worlds(
+                out,
+                names=name,
+                behaviours={each.recipe.world.name: each for each in made},
+                seed=seed,
+                on_step=on_stage("worlds"),
+            )
+        _say({"page": str(page)}, as_json)
+
+
+def _world(name: str, preset: str | None, n_worlds: int = 64) -> AbstractSimulator:
+    return make(name, n_worlds, **({} if preset is None else {"preset": preset}))
 
 
 def _show_run(layout: Layout, publish_to: Path | None, as_json: bool) -> None:
@@ -414,6 +494,22 @@ def _bar(what: str) -> Iterator[OnStep]:
             progress.update(task, completed=done, total=total, note=note(losses))
 
         yield on_step
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str], OnStep]]:
+    """A bar a stage."""
+    with _progress() as progress:
+
+        def on_stage(what: str) -> OnStep:
+            task = progress.add_task(what, total=None, note="")
+
+            def on_step(done: int, total: int, losses: Mapping[str, float]) -> None:
+                progress.update(task, completed=done, total=total, note=note(losses))
+
+            return on_step
+
+        yield on_stage
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Real
+from jaxtyping import Bool, Float, Float64, Int, Real, UInt8
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -434,6 +434,53 @@ def _scene_keys(scene: Scene) -> list[Artist]:
         *([Patch(facecolor="#555555", label="wall")] if scene.walls else []),
         *(Patch(facecolor=colour, alpha=0.45, label=label) for label, colour in regions),
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class FilmStrip:
+    """One episode in pictures.
+
+    Attributes:
+        title: who acts, and what it earned.
+        frames: `[H, W, 3]` pictures in the order of time.
+        decisions: how many decisions had been taken at each.
+    """
+
+    title: str
+    frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]
+    decisions: Sequence[int]
+
+
+def film_strips(strips: Sequence[FilmStrip]) -> Figure:
+    """A row an episode, time from left to right.
+
+    Raises:
+        ValueError: no strips, or one without frames or with another number of decisions.
+    """
+    if not strips:
+        raise ValueError("film strips need at least one episode, got none")
+    for strip in strips:
+        if not strip.frames or len(strip.frames) != len(strip.decisions):
+            raise ValueError(
+                f"{strip.title!r} has {len(strip.frames)} frames and {len(strip.decisions)} "
+                "numbers of decisions; both must be the same, and at least 1"
+            )
+    columns = max(len(strip.frames) for strip in strips)
+    height, width = strips[0].frames[0].shape[:2]
+    side = max(WIDTH, 9.0) / columns
+    figure = _figure(side * columns, len(strips) * (side * height / width + 0.55))
+    rows = figure.subfigures(len(strips), 1, squeeze=False)[:, 0]
+    for row, strip in zip(rows, strips, strict=True):
+        row.suptitle(_plain(strip.title), fontsize=10, x=0.01, ha="left")
+        grid = row.subplots(1, columns, squeeze=False)[0]
+        for ax, frame, count in zip(grid, strip.frames, strip.decisions, strict=False):
+            ax.imshow(frame, interpolation="nearest")
+            ax.set_xlabel(f"after {count}", fontsize=8, color=GREY)
+            ax.set(xticks=(), yticks=())
+            ax.spines[:].set_color(PALE)
+        for ax in grid[len(strip.frames) :]:
+            ax.remove()
+    return figure
 
 
 def interval_chart(

@@ -5,9 +5,11 @@ Numbers have their default and meaning where they are used (`MerlionConfig`, `Le
 """
 
 import difflib
+import inspect
 import tomllib
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,13 +20,16 @@ from offline_actrep.offline.train import settings as learner_settings
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
 from offline_actrep.simulators.catalog import WORLDS
+from offline_actrep.simulators.wrappers import ChangingConfig
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Refuses what it does not know; cannot be changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class CollectSource(_Strict):
+class CollectSource(Strict):
     """`[log.collect]`: play the recipe's world and log it."""
 
     behaviour: str
@@ -41,7 +46,7 @@ class CollectSource(_Strict):
         return _one_of(self, "behaviour", self.behaviour, BEHAVIOURS)
 
 
-class JourneySource(_Strict):
+class JourneySource(Strict):
     """`[log.complete_journey]`: the Complete Journey purchase log."""
 
     folder: str
@@ -54,7 +59,7 @@ class JourneySource(_Strict):
     """Most purchases of a session."""
 
 
-class LogSource(_Strict):
+class LogSource(Strict):
     """`[log]`: where the log comes from; exactly one of path, collect, complete_journey."""
 
     path: str | list[str] | None = None
@@ -77,26 +82,49 @@ class LogSource(_Strict):
         return self
 
 
-class WorldRecipe(_Strict):
+class WorldRecipe(Strict):
     """`[world]`: the simulator the log came from; leave it out for a real log."""
 
     name: str
     """A key of `WORLDS`."""
-    preset: str = "paper"
-    """One of the world's presets."""
-    actuators: int | None = None
-    """Maze: replaces the preset's number of actuators."""
+    preset: str | None = None
+    """One of the world's presets; None for its own default."""
+    settings: dict[str, Any] = {}
+    """What else the world takes, e.g. `{ actuators = 10 }` in the maze."""
+    changing_actions: ChangingConfig | None = None
+    """Actions come and go: `{ share = 0.5, every = "step" }`."""
+    reward_noise: float = 0.0
+    """Standard deviation of noise on every reward."""
+    earlier_end: int | None = None
+    """Most decisions of an episode, below the world's own horizon."""
 
     @model_validator(mode="after")
     def _known(self) -> "WorldRecipe":
-        return _one_of(self, "world", self.name, WORLDS)
+        _one_of(self, "world", self.name, WORLDS)
+        taken = set(inspect.signature(WORLDS[self.name]).parameters) - {
+            "n_worlds",
+            "seed",
+            "preset",
+        }
+        for key in self.settings:
+            _one_of(self, f"setting of the world {self.name!r}:", key, taken)
+        return self
 
     def options(self) -> dict[str, Any]:
         """What `make` takes beside the name."""
-        return {"preset": self.preset, "actuators": self.actuators}
+        preset = {} if self.preset is None else {"preset": self.preset}
+        return (
+            preset
+            | self.settings
+            | {
+                "changing_actions": self.changing_actions,
+                "reward_noise": self.reward_noise,
+                "earlier_end": self.earlier_end,
+            }
+        )
 
 
-class FeaturesRecipe(_Strict):
+class FeaturesRecipe(Strict):
     """`[features]`: what every network sees of an observation, the same for all methods."""
 
     fourier: tuple[str, ...] = ()
@@ -105,7 +133,7 @@ class FeaturesRecipe(_Strict):
     """k of sin and cos of k pi x runs from 1 to this."""
 
 
-class RepresentationRecipe(_Strict):
+class RepresentationRecipe(Strict):
     """`[[representations]]`: one set of points a seed."""
 
     name: str
@@ -121,7 +149,7 @@ class RepresentationRecipe(_Strict):
         return self
 
 
-class LearnerRecipe(_Strict):
+class LearnerRecipe(Strict):
     """`[[learners]]`: one policy a seed."""
 
     name: str
@@ -146,7 +174,7 @@ class LearnerRecipe(_Strict):
         return learner_settings(self.method, {"gamma": gamma} | self.settings)
 
 
-class EvaluateRecipe(_Strict):
+class EvaluateRecipe(Strict):
     """`[evaluate]`: playing the policies, if there is a world."""
 
     episodes: Annotated[int, Field(ge=2)] = 200
@@ -157,7 +185,7 @@ class EvaluateRecipe(_Strict):
     """Episodes of one such look."""
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """The whole pipeline."""
 
     name: str
@@ -212,7 +240,14 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
     """
-    file = Path(path)
+    return read_toml(Path(path), Recipe)
+
+
+_Read = TypeVar("_Read", bound=Strict)
+
+
+def read_toml(file: Path, model: type[_Read]) -> _Read:
+    """A file as the model asked for; see `read_recipe`."""
     if not file.is_file():
         raise ValueError(f"there is no recipe {file}")
     try:
@@ -221,9 +256,9 @@ def read_recipe(path: str | Path) -> Recipe:
         raise ValueError(f"{file} is not TOML: {error}") from error
     _absolute(content.get("log"), file.resolve().parent)
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{file}:\n" + "\n".join(_explain(error))) from error
+        raise ValueError(f"{file}:\n" + "\n".join(_explain(error, model))) from error
 
 
 def _absolute(log: Any, folder: Path) -> None:
@@ -243,26 +278,28 @@ def _absolute(log: Any, folder: Path) -> None:
             table[key] = [str(folder / entry) for entry in value]
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     lines = []
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"]) or "recipe"
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             key = str(problem["loc"][-1])
-            near = difflib.get_close_matches(key, _all_keys(Recipe), n=3, cutoff=0.5)
+            near = difflib.get_close_matches(key, _all_keys(model), n=3, cutoff=0.5)
             message = f"unknown key{'; near it: ' + ', '.join(near) if near else ''}"
         lines.append(f"  {place}: {message}")
     return lines
 
 
-def _all_keys(model: type[BaseModel]) -> list[str]:
-    parts = (
-        model, LogSource, CollectSource, JourneySource, WorldRecipe, FeaturesRecipe,
-        RepresentationRecipe, LearnerRecipe, EvaluateRecipe, ColumnMapping,
-    )  # fmt: skip
-    keys = {key for part in parts for key in part.model_fields}
-    return sorted(keys | set(FqeConfig.__dataclass_fields__))
+def _all_keys(kind: Any) -> list[str]:
+    """Every key that the model or a table within it knows."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = {name: field.annotation for name, field in kind.model_fields.items()}
+    elif is_dataclass(kind):
+        fields = {name: field.type for name, field in kind.__dataclass_fields__.items()}
+    else:
+        return sorted({key for part in get_args(kind) for key in _all_keys(part)})
+    return sorted({*fields, *(key for part in fields.values() for key in _all_keys(part))})
 
 
 def _one_of(owner: Any, what: str, name: str, known: Any) -> Any:

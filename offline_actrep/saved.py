@@ -22,6 +22,8 @@ from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.offline.bridge import Learner, LearnerConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import Policy, as_policy
+from offline_actrep.online import policies as online
+from offline_actrep.online.policies import NetworkActor, NetworkPolicy, OnlinePolicy
 from offline_actrep.representations import catalog
 
 
@@ -46,7 +48,9 @@ def load_representation(folder: str | Path) -> AbstractRepresentation:
     return _read_representation(_whole(folder, "representation"))
 
 
-def save_policy(policy: Policy, folder: str | Path, about: dict[str, Any] | None = None) -> Path:
+def save_policy(
+    policy: Policy | OnlinePolicy, folder: str | Path, about: dict[str, Any] | None = None
+) -> Path:
     """Writes a policy, its representation included, so that the folder can act alone."""
     target = Path(folder)
     with new_artifact(target, {"kind": "policy", **(about or {})}) as draft:
@@ -54,11 +58,26 @@ def save_policy(policy: Policy, folder: str | Path, about: dict[str, Any] | None
     return target
 
 
-def write_policy(policy: Policy, draft: Path) -> None:
+def write_policy(policy: Policy | OnlinePolicy, draft: Path) -> None:
     """A policy's files into an artifact that is being written."""
     inner = policy.actor if isinstance(policy, DecodedPolicy) else policy
-    if not isinstance(inner, PointActor | IdPolicy):
+    if isinstance(inner, NetworkActor | NetworkPolicy):
+        content, parts = online.describe(inner), online.tensors(inner)
+    elif isinstance(inner, PointActor | IdPolicy):
+        content, parts = _of_learner(inner)
+    else:
         raise ValueError(f"only policies trained here can be saved, got {type(inner).__name__}")
+    ids = policy.action_set.ids.tolist()
+    write_json(draft / "policy.json", {**content, "action_ids": ids})
+    write_tensors(draft / "policy.safetensors", parts)
+    if isinstance(policy, DecodedPolicy):
+        (draft / "representation").mkdir()
+        _write_representation(policy.representation, draft / "representation")
+
+
+def _of_learner(
+    inner: PointActor | IdPolicy,
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     learner, features = inner.learner, inner.features
     content = {
         "method": learner.name,
@@ -66,19 +85,13 @@ def write_policy(policy: Policy, draft: Path) -> None:
         "features": asdict(features.config),
         "observation_size": len(features.shift),
         "reward_scale": inner.reward_scale,
-        "action_size": len(policy.action_set) if isinstance(inner, IdPolicy) else inner.dim,
-        "action_ids": policy.action_set.ids.tolist(),
+        "action_size": len(inner.action_set) if isinstance(inner, IdPolicy) else inner.dim,
     }
-    write_json(draft / "policy.json", content)
     parts = {f"learner.{k}": v for k, v in learner.tensors().items()}
-    parts |= {f"features.{k}": v for k, v in features.state_dict().items()}
-    write_tensors(draft / "policy.safetensors", parts)
-    if isinstance(policy, DecodedPolicy):
-        (draft / "representation").mkdir()
-        _write_representation(policy.representation, draft / "representation")
+    return content, parts | {f"features.{k}": v for k, v in features.state_dict().items()}
 
 
-def load_policy(folder: str | Path) -> Policy:
+def load_policy(folder: str | Path) -> Policy | OnlinePolicy:
     """What `save_policy` wrote.
 
     Raises:
@@ -89,6 +102,11 @@ def load_policy(folder: str | Path) -> Policy:
         read_json(place / "policy.json"),
         read_tensors(place / "policy.safetensors"),
     )
+    action_set = ActionSet(np.asarray(content["action_ids"]))
+    inner = place / "representation"
+    representation = _read_representation(inner) if inner.is_dir() else None
+    if "network" in content:
+        return online.restore(content, parts, action_set, representation)
     features = ObservationFeatures(
         content["observation_size"], FeatureConfig(**content["features"])
     )
@@ -101,14 +119,7 @@ def load_policy(folder: str | Path) -> Policy:
         seed=0,
     )
     learner.load(_under("learner.", parts))
-    inner = place / "representation"
-    return as_policy(
-        learner,
-        features,
-        content["reward_scale"],
-        ActionSet(np.asarray(content["action_ids"])),
-        _read_representation(inner) if inner.is_dir() else None,
-    )
+    return as_policy(learner, features, content["reward_scale"], action_set, representation)
 
 
 def _write_representation(representation: AbstractRepresentation, draft: Path) -> None:

@@ -12,7 +12,7 @@ import offline_actrep
 PACKAGE = Path(offline_actrep.__file__).parent
 FACE = "offline_actrep"
 
-WINGS = {"simulators", "representations", "offline", "ope"}
+WINGS = {"simulators", "representations", "offline", "ope", "online"}
 BELOW_RUN = {
     "core",
     "nets",
@@ -22,6 +22,7 @@ BELOW_RUN = {
     "simulators",
     "representations",
     "offline",
+    "online",
     "ope",
     "rollout",
     "behaviour",
@@ -30,7 +31,7 @@ BELOW_RUN = {
     "recipe",
     "saved",
 }
-BELOW_CLI = BELOW_RUN | {"run", "report", "plots", "card", "summary"}
+BELOW_CLI = BELOW_RUN | {"run", "report", "plots", "card", "summary", "dataset", "gallery"}
 
 # A room may import itself and these.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -47,11 +48,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "relabel": {"core", "files", "files.exchange"},
     "representations": {"core", "nets", "decoding"},
     "offline": {"core", "nets", "relabel", "files.exchange"},
+    "online": {"core", "nets", "decoding", "rollout"},
     "ope": {"core", "nets", "files.exchange"},
     "evaluate": {"core", "nets", "rollout", "ope", "offline"},
     "recipe": {"core", "nets", "files", "behaviour"} | WINGS,
-    "saved": {"core", "nets", "files", "representations", "offline"},
-    "card": {"core", "behaviour", "evaluate", "offline", "report"},
+    "saved": {"core", "nets", "files", "representations", "offline", "online"},
+    "card": {"core", "nets", "files", "behaviour", "evaluate", "offline", "report"},
+    "dataset": BELOW_RUN | {"card", "report"},
+    "gallery": BELOW_RUN | {"dataset", "report", "plots"},
     "run": BELOW_RUN,
     "summary": BELOW_RUN | {"run", "report", "plots"},
     "cli": BELOW_CLI,
@@ -59,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 IMPORTS_D3RLPY = {"files/exchange/d3rlpy.py", "offline/bridge.py", "ope/fqe.py"}
+IMPORTS_SB3 = "online.sb3"
 
 
 @cache
@@ -164,6 +169,25 @@ def test_d3rlpy_is_imported_at_its_three_doors_only(module: str) -> None:
 
 
 @each_module
+def test_stable_baselines3_is_imported_at_its_one_door_only(module: str) -> None:
+    theirs = {name.split(".")[0] for name, _ in imports(tree(MODULES[module]))}
+    assert ("stable_baselines3" in theirs) == (module == IMPORTS_SB3)
+
+
+def test_the_face_does_not_reach_the_door_of_an_extra() -> None:
+    """Whoever imports the package does not import stable-baselines3."""
+    reached: set[str] = set()
+    todo = {""}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        names = {name.removeprefix(FACE)[1:] for name, _ in imports(tree(MODULES[module]))}
+        todo |= (names & MODULES.keys()) - reached
+    assert "online.policies" in reached
+    assert IMPORTS_SB3 not in reached
+
+
+@each_module
 def test_nothing_is_pickled(module: str) -> None:
     node = tree(MODULES[module])
     imported = {name for name, _ in imports(node)}
@@ -208,6 +232,7 @@ def test_every_folder_is_a_package() -> None:
         ("representations.merlion", "from offline_actrep.simulators.maze import Maze"),
         ("offline.train", "from offline_actrep.representations import catalog"),
         ("offline.train", "from offline_actrep.files.parquet import read_log"),
+        ("online.sb3", "from offline_actrep.representations import catalog"),
         ("ope.fqe", "from offline_actrep.offline.train import train"),
         ("run", "from offline_actrep.cli import main"),
         ("run", "from offline_actrep import Log"),

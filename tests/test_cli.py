@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from offline_actrep import cli
 from offline_actrep.card import headroom
 from offline_actrep.cli import app
+from offline_actrep.files.parquet import read_log
 from offline_actrep.simulators.maze import PRESETS
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
@@ -108,15 +109,58 @@ def test_collect_writes_a_card_of_the_logs_headroom(
         "collect", "maze", "--preset", "tiny", "--behaviour", "uniform", "--rows", 400,
         "--out", tmp_path / "log.parquet", "--card", card,
     )  # fmt: skip
-    rows = ["random", "behaviour", "behaviour cloning", "best known"]
-    assert list(said["headroom"]) == rows
-    assert all(entry.keys() == ESTIMATE for entry in said["headroom"].values())
-    assert said["headroom"]["best known"]["value"] == 90.0
+    kinds = ["random", "behaviour", "cloning", "best"]
+    assert all(said["headroom"][kind].keys() == ESTIMATE for kind in kinds)
+    assert said["headroom"]["best_by"] == "scripted"
     assert said["headroom"]["behaviour"]["value"] == pytest.approx(said["behaviour_return"])
     assert said["card"] == str(card)
     lines = card.read_text(encoding="utf-8").splitlines()
-    assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == rows
+    rows = [line.split("|")[1].strip() for line in lines if line.startswith("|")]
+    assert rows[2:6] == ["random", "behaviour", "behaviour cloning", "best known (scripted)"]
     assert any("--preset tiny --behaviour uniform --rows 400 --seed 0" in line for line in lines)
+
+
+DATASET = """\
+name = "maze-small"
+about = "Wanderers."
+rows = 200
+worlds = 4
+sample_rows = 100
+cloning_steps = 5
+
+[world]
+name = "maze"
+settings = { actuators = 4 }
+
+[[parts]]
+policy = "maze_wanderer"
+weight = 1
+"""
+
+
+def test_data_sets_are_made_measured_and_drawn(tmp_path: Path) -> None:
+    folder = tmp_path / "datasets" / "maze"
+    folder.mkdir(parents=True)
+    recipe = folder / "small.toml"
+    recipe.write_text(DATASET, encoding="utf-8")
+    (folder / "about.md").write_text("# Maze\n", encoding="utf-8")
+    logs = tmp_path / "logs"
+    said = call("dataset", recipe, "--out", logs)
+    assert said == {"maze-small": str(logs / "maze-small" / "log" / "log.parquet")}
+    assert len(read_log(said["maze-small"])) >= 200
+    found = call("headroom", recipe, "--out", logs, "--episodes", 4, "--publish", folder.parent)[
+        "maze-small"
+    ]
+    assert found["rows"] >= 200
+    assert (
+        (folder / "README.md").read_text(encoding="utf-8").startswith("# Maze\n\n## `maze-small`")
+    )
+    assert (folder.parent / "headroom.md").is_file()
+    page = call(
+        "worlds", "--out", tmp_path / "worlds.html", "--name", "maze", "--recipe", recipe,
+        "--logs", logs,
+    )["page"]  # fmt: skip
+    assert "offline_actrep/Maze-v0" in Path(page).read_text(encoding="utf-8")
 
 
 def test_fit_says_what_it_made(made: Made) -> None:

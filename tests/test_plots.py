@@ -64,6 +64,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "map": lambda: plots.point_map([panel(), panel(colour=np.full((20, 3), 0.5))] * 3),
     "walks": lambda: plots.trajectories(SCENE, {"a": [WALK, LONG_WALK]}),
     "many walks": lambda: plots.trajectories(SCENE, {f"{LONG} {i}": [WALK] for i in range(5)}),
+    "films": lambda: plots.film_strips([strip(3), strip(1)]),
     "intervals": lambda: plots.interval_chart(
         [("a", Estimate(1.0, 0.5, 2.0, 9)), (LONG, Estimate(1.0, -np.inf, 2.0, 9))],
         label="return (reward)",
@@ -460,3 +461,23 @@ def test_fit_of_one_distance_has_no_r2_and_no_pairs_are_refused() -> None:
     assert zeros.get_xlim() == (0, 1)
     with pytest.raises(ValueError, match="at least one pair"):
         plots.distance_fit(np.zeros(0), np.zeros(0))
+
+
+def strip(frames: int, decisions: int | None = None) -> plots.FilmStrip:
+    pictures = [np.full((20, 30, 3), 40 * k, np.uint8) for k in range(frames)]
+    counts = list(range(1, (frames if decisions is None else decisions) + 1))
+    return plots.FilmStrip("who: return $1", pictures, counts)
+
+
+def test_film_strips_show_every_frame_in_its_row() -> None:
+    figure = plots.film_strips([strip(4), strip(2)])
+    drawn = [[ax.images[0].get_array() for ax in row.axes] for row in figure.subfigs]
+    assert [len(row) for row in drawn] == [4, 2]
+    np.testing.assert_array_equal(drawn[0][3], np.full((20, 30, 3), 120))
+    assert [ax.get_xlabel() for ax in figure.subfigs[1].axes] == ["after 1", "after 2"]
+
+
+@pytest.mark.parametrize("strips", [[], [strip(0)], [strip(2, 3)]], ids=["none", "empty", "odd"])
+def test_film_strips_that_show_nothing_are_refused(strips: list[plots.FilmStrip]) -> None:
+    with pytest.raises(ValueError, match=r"at least one episode|at least 1"):
+        plots.film_strips(strips)

@@ -36,8 +36,10 @@ def test_what_a_recipe_says_is_what_is_read(tmp_path: Path) -> None:
     assert recipe.seeds == (0, 1)
     assert recipe.gamma == 0.97
     assert recipe.world is not None and recipe.world.options() == {
-        "preset": "paper",
         "actuators": 5,
+        "changing_actions": None,
+        "reward_noise": 0.0,
+        "earlier_end": None,
     }
     assert recipe.log.collect is not None and recipe.log.collect.rows == 400
     config = recipe.learners[0].config(recipe.gamma)
@@ -62,7 +64,7 @@ def test_without_a_table_fqe_runs_with_its_defaults(tmp_path: Path) -> None:
     [
         ("seeds = ", "seed = ", "  seed: unknown key", "seeds"),
         ("rows = 400", "rows = 400\nrow = 3", "  log.collect.row: unknown key", "rows"),
-        ("actuators = 5", "actuator = 5", "  world.actuator: unknown key", "actuators"),
+        ("settings = { actuators = 5 }", "preset_ = 5", "  world.preset_: unknown key", "preset"),
         ("curve_points = 2", "curve_point = 2", "  evaluate.curve_point: ", "curve_points"),
         ("refits = 2", "refit = 2", "  estimate.refit: unknown key", "refits"),
         ('title = "', 'titel = "', "  titel: unknown key", "title"),
@@ -116,7 +118,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
             'representation = "marlin"\n',
             "asks for representation 'marlin'; there are ['merlion']",
         ),
-        ('name = "maze"', 'name = "haze"', "unknown world 'haze'; there are maze"),
+        ('name = "maze"', 'name = "haze"', "unknown world 'haze'; there are "),
         ('"uniform"', '"uniforn"', "unknown behaviour 'uniforn'; there are "),
         ('method = "merlion"', 'method = "marlin"', "unknown representation 'marlin'"),
         ('method = "cql"', 'method = "sql"', "unknown learner 'sql'; there are cql"),
@@ -135,7 +137,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         ('seeds = [0, 1]', 'estimated = ["none"]', "estimated names 'none'; there are learners"),
         ("seeds = [0, 1]", "seeds = []", "seeds: "),
         ("seeds = [0, 1]", "gamma = 1.0", "gamma: "),
-        ('[world]\nname = "maze"\nactuators = 5\n', "", "add a [world] table"),
+        ('[world]\nname = "maze"\nsettings = { actuators = 5 }\n', "", "add a [world] table"),
+        ("actuators = 5", "actuator = 5", "unknown setting of the world 'maze': 'actuator'; there"),
         (COLLECT, "[log]\n", "[log] needs exactly one of path, collect, complete_journey; there"),
         (
             COLLECT,

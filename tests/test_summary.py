@@ -16,7 +16,7 @@ from offline_actrep.simulators.maze import PRESETS
 from offline_actrep.summary import policy_returns, probe_table, results_table, summarise
 
 COLLECT = '[log.collect]\nbehaviour = "uniform"\nrows = 400\nworlds = 8\n'
-WORLD = '[world]\nname = "maze"\nactuators = 5\n'
+WORLD = '[world]\nname = "maze"\nsettings = { actuators = 5 }\n'
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     with pytest.MonkeyPatch.context() as patch:
         known = replace(PRESETS["paper"], actuators=5, best_return=87.5)
         patch.setitem(PRESETS, "known", known)
-        recipe = read_recipe(write_recipe(folder, ("actuators = 5", 'preset = "known"')))
+        recipe = read_recipe(
+            write_recipe(folder, ("settings = { actuators = 5 }", 'preset = "known"'))
+        )
         layout = run(recipe, folder / "runs")
         summarise(layout)
         yield layout
@@ -157,7 +159,7 @@ def test_a_world_that_nobody_measured_has_no_best_known_row(tmp_path: Path) -> N
     recipe = write_recipe(
         tmp_path,
         ("seeds = [0, 1]", "seeds = [0]"),
-        ("actuators = 5", "actuators = 4"),
+        ("settings = { actuators = 5 }", "settings = { actuators = 4 }"),
     )
     layout = run(read_recipe(recipe), tmp_path)
     summarise(layout)

@@ -14,7 +14,7 @@ worlds = 8
 
 [world]
 name = "maze"
-actuators = 5
+settings = { actuators = 5 }
 
 [[representations]]
 name = "merlion"

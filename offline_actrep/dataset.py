@@ -1,0 +1,431 @@
+"""A tracked data set: a recipe that makes a log from nothing, with one command.
+
+Online learners are trained on points and leave checkpoints of different quality; episodes are
+played by one of several policies (checkpoints, scripted ones, uniform actions) under uniform noise,
+after the data recipe of Gu et al. (2022, appendix A.4): checkpoints of sub-optimal online policies,
+50 % random actions. Propensities are exact, given the policy that played the episode.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from offline_actrep.behaviour import (
+    BEHAVIOURS,
+    EpisodeMixture,
+    Expert,
+    Greedy,
+    Noisy,
+    collect,
+    make_behaviour,
+)
+from offline_actrep.card import (
+    TOO_EASY,
+    Coverage,
+    Headroom,
+    coverage,
+    coverage_table,
+    headroom,
+    headroom_table,
+)
+from offline_actrep.core.estimate import Estimate
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
+from offline_actrep.core.progress import OnStep
+from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.evaluate import evaluate
+from offline_actrep.files.artifact import (
+    DONE,
+    digest,
+    is_whole,
+    new_artifact,
+    read_json,
+    write_json,
+    write_text,
+)
+from offline_actrep.files.parquet import read_log, write_action_table, write_log
+from offline_actrep.nets.features import FeatureConfig, fourier_columns
+from offline_actrep.online.learners import IDS
+from offline_actrep.online.learners import settings as online_settings
+from offline_actrep.recipe import FeaturesRecipe, Strict, WorldRecipe, read_toml
+from offline_actrep.report import Table, markdown_table
+from offline_actrep.representations.external import external_points
+from offline_actrep.saved import load_policy, write_policy
+from offline_actrep.simulators.catalog import make
+
+VERSION = version("offline_actrep")
+CHECKPOINT = "checkpoint-"
+"""Begins the name of a part that is the k-th checkpoint: `checkpoint-2`."""
+LOOK_SEED = 30_000
+"""Worlds in which a checkpoint is looked at are seeded with this plus the learner's seed."""
+LOOK_EPISODES = 200
+
+OnStage = Callable[[str], OnStep]
+"""Gives the progress of a stage its own bar."""
+
+
+class OnlineRecipe(Strict):
+    """`[online]`: the learner whose checkpoints play."""
+
+    learner: str = "ppo"
+    """A learner of points (the world's external features) or of ids; needs the extra `online`."""
+    dim: int | None = None
+    """Principal components of the external features; None for all features."""
+    checkpoint_every: Annotated[int, Field(ge=1)]
+    """Decisions between two checkpoints."""
+    checkpoints: Annotated[int, Field(ge=1)]
+    """How many are kept; training ends with the last."""
+    worlds: Annotated[int, Field(ge=1)] = 64
+    """How many worlds are learnt in side by side."""
+    seed: int = 0
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `OnlineConfig`."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "OnlineRecipe":
+        online_settings(self.learner, self.settings)
+        return self
+
+
+class PartRecipe(Strict):
+    """`[[parts]]`: one of the policies that play episodes."""
+
+    policy: str
+    """`checkpoint-k` (the k-th of `[online]`, from 1), `expert`, or a key of `BEHAVIOURS`."""
+    weight: Annotated[float, Field(gt=0)]
+    """Share of the episodes."""
+
+
+class DatasetRecipe(Strict):
+    """One data set."""
+
+    name: str
+    """`<world>-<tier>`."""
+    about: str
+    """What the mixture is and why, for the card."""
+    rows: Annotated[int, Field(ge=1)] = 100_000
+    """At least so many, in whole episodes."""
+    seed: int = 1
+    """Of the worlds and the behaviour."""
+    worlds: Annotated[int, Field(ge=1)] = 64
+    """How many worlds play side by side."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of actions that are replaced by uniform ones."""
+    sample_rows: Annotated[int, Field(ge=0)] = 0
+    """Rows of the tracked sample, in whole episodes; 0 for none."""
+    cloning_steps: Annotated[int, Field(ge=1)] = 3000
+    """Gradient steps of the clone that the headroom table shows."""
+    world: WorldRecipe
+    features: FeaturesRecipe = FeaturesRecipe()
+    online: OnlineRecipe | None = None
+    parts: Annotated[tuple[PartRecipe, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DatasetRecipe":
+        for part in self.parts:
+            if part.policy.startswith(CHECKPOINT):
+                last = 0 if self.online is None else self.online.checkpoints
+                if part.policy not in [f"{CHECKPOINT}{k}" for k in range(1, last + 1)]:
+                    raise ValueError(f"part {part.policy!r}: [online] keeps {last} checkpoints")
+            elif part.policy != "expert" and part.policy not in BEHAVIOURS:
+                known = ", ".join(sorted([*BEHAVIOURS, "expert", f"{CHECKPOINT}k"]))
+                raise ValueError(f"unknown policy {part.policy!r}; there are {known}")
+        return self
+
+
+def read_dataset(path: str | Path) -> DatasetRecipe:
+    """A data set's recipe from its TOML.
+
+    Raises:
+        ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
+    """
+    return read_toml(Path(path), DatasetRecipe)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The folders of one data set.
+
+    Attributes:
+        recipe: what makes it.
+        folder: `out/<name>`.
+    """
+
+    recipe: DatasetRecipe
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The online learner's checkpoints; the same for every tier that asks for the same."""
+        online = self.recipe.online
+        key = digest(
+            "checkpoints",
+            VERSION,
+            self.recipe.world.model_dump(mode="json"),
+            self.recipe.features.model_dump(mode="json"),
+            None if online is None else online.model_dump(mode="json"),
+        )
+        return self.folder.parent / "checkpoints" / f"{self.recipe.world.name}-{key}"
+
+    @property
+    def log(self) -> Path:
+        """The log and its action table."""
+        return self.folder / "log"
+
+    def key(self) -> str:
+        """Names the log by what makes it."""
+        kept = self.recipe.model_dump(
+            mode="json", exclude={"about", "sample_rows", "cloning_steps"}
+        )
+        return digest("dataset", VERSION, kept)
+
+    def world(self, n_worlds: int) -> AbstractSimulator:
+        """The recipe's world."""
+        return make(self.recipe.world.name, n_worlds, **self.recipe.world.options())
+
+    def features(self, world: AbstractSimulator) -> FeatureConfig:
+        """The recipe's features, names turned into columns."""
+        asked = self.recipe.features
+        return FeatureConfig(
+            fourier=fourier_columns(world.observation_names, asked.fourier),
+            harmonics=asked.harmonics,
+        )
+
+    def policies(self) -> dict[str, AbstractPolicy]:
+        """The checkpoints by name."""
+        online = self.recipe.online
+        names = (
+            [] if online is None else [f"{CHECKPOINT}{k + 1}" for k in range(online.checkpoints)]
+        )
+        return {name: load_policy(self.checkpoints / name) for name in names}
+
+    def read_log(self) -> Log:
+        """The finished log."""
+        return read_log(self.log / "log.parquet", action_table=self.log / "actions.parquet")
+
+
+def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -> Dataset:
+    """Trains what must be trained, plays, and keeps the log; finished stages are skipped.
+
+    Raises:
+        ImportError: the recipe trains online and stable-baselines3 is not installed.
+    """
+    made = Dataset(recipe, Path(out) / recipe.name)
+    if recipe.online is not None and not is_whole(made.checkpoints):
+        _train(made, recipe.online, on_stage(f"{recipe.name}: {recipe.online.learner}"))
+    if is_whole(made.log) and read_json(made.log / DONE)["key"] == made.key():
+        return made
+    world = made.world(recipe.worlds)
+    log = collect(behaviour_of(made, world), world, rows=recipe.rows, seed=recipe.seed)
+    with new_artifact(made.log, {"kind": "log", "key": made.key()}) as draft:
+        write_log(log, draft / "log.parquet")
+        write_action_table(log.action_set, draft / "actions.parquet")
+    return made
+
+
+def behaviour_of(made: Dataset, world: AbstractSimulator) -> AbstractBehaviour:
+    """The mixture that plays: one part an episode, under the recipe's noise."""
+    recipe, checkpoints = made.recipe, made.policies()
+
+    def part(name: str) -> AbstractBehaviour:
+        if name in checkpoints:
+            return Greedy(checkpoints[name])
+        return Expert(world) if name == "expert" else make_behaviour(name, world.action_set)
+
+    weights = np.array([each.weight for each in recipe.parts])
+    parts = [part(each.policy) for each in recipe.parts]
+    return Noisy(EpisodeMixture(parts, (weights / weights.sum()).tolist()), recipe.noise)
+
+
+def _train(made: Dataset, online: OnlineRecipe, on_step: OnStep) -> None:
+    world, judging = made.world(online.worlds), made.world(LOOK_EPISODES)
+    features = made.features(world)
+    points = None
+    if online.learner not in IDS:
+        size = len(world.observation_names)
+        points = external_points(world.action_set, observation_size=size, dim=online.dim)
+    looks: list[dict[str, Any]] = []
+    with new_artifact(made.checkpoints, {"kind": "checkpoints"}) as draft:
+
+        def keep(steps: int, policy: Any) -> None:
+            if len(looks) == online.checkpoints:
+                return
+            played = evaluate(policy, judging, episodes=LOOK_EPISODES, seed=LOOK_SEED + online.seed)
+            looks.append({"steps": steps, "return": played.as_dict()})
+            name = f"{CHECKPOINT}{len(looks)}"
+            with new_artifact(draft / name, {"kind": "policy", **looks[-1]}) as place:
+                write_policy(policy, place)
+
+        # Imported here: stable-baselines3 is an extra, and only this needs it.
+        importlib.import_module("offline_actrep.online.sb3").train_online(
+            world,
+            online.learner,
+            points,
+            steps=online.checkpoint_every * online.checkpoints,
+            seed=online.seed,
+            features=features,
+            checkpoint_every=online.checkpoint_every,
+            on_step=on_step,
+            on_checkpoint=keep,
+            **online.settings,
+        )
+        write_json(draft / "curve.json", looks)
+
+
+def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> dict[str, Any]:
+    """Headroom and coverage of a finished data set, kept beside it.
+
+    The best known is the highest of the world's scripted expert and the checkpoints.
+    """
+    folder = made.folder / "headroom"
+    key = digest("headroom", made.key(), made.recipe.cloning_steps, episodes)
+    if is_whole(folder) and read_json(folder / DONE)["key"] == key:
+        return read_json(folder / "headroom.json")
+    log, world = made.read_log(), made.world(min(episodes, 64))
+    found = headroom(
+        log,
+        world,
+        seed=made.recipe.seed,
+        episodes=episodes,
+        steps=made.recipe.cloning_steps,
+        features=made.features(world),
+        candidates=made.policies(),
+        on_step=on_step,
+    )
+    parquet = made.log / "log.parquet"
+    measured = {
+        "rows": len(log),
+        "episodes": log.n_episodes,
+        "actions": len(log.action_set),
+        "observation": len(log.observation_names),
+        "headroom": found.as_dict(),
+        "coverage": asdict(coverage(log)),
+        "evaluation_episodes": episodes,
+        "checkpoints": _curve(made),
+        "fingerprint": log.fingerprint,
+        "sha256": _sha256(parquet),
+        "bytes": parquet.stat().st_size,
+    }
+    with new_artifact(folder, {"kind": "headroom", "key": key}) as draft:
+        write_json(draft / "headroom.json", measured)
+    return measured
+
+
+def _curve(made: Dataset) -> list[dict[str, Any]]:
+    return [] if made.recipe.online is None else read_json(made.checkpoints / "curve.json")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def publish(
+    recipes: Sequence[Path],
+    made: Sequence[Dataset],
+    measured: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> None:
+    """Keeps the headroom table in a folder; cards, samples, checksums beside each recipe.
+
+    A card is the `about.md` that lies beside the recipes and a chapter a tier.
+    """
+    places: dict[Path, list[int]] = {}
+    for k, recipe in enumerate(recipes):
+        places.setdefault(recipe.parent, []).append(k)
+    for place, tiers in places.items():
+        _publish_world(place, [made[k] for k in tiers], [measured[k] for k in tiers])
+    write_text(
+        folder / "headroom.md",
+        f"# Headroom of the data sets\n\n{markdown_table(overview(made, measured))}",
+    )
+    named = {each.recipe.name: dict(row) for each, row in zip(made, measured, strict=True)}
+    write_json(folder / "headroom.json", named)
+
+
+def _publish_world(
+    folder: Path, made: Sequence[Dataset], measured: Sequence[Mapping[str, Any]]
+) -> None:
+    for each in made:
+        if each.recipe.sample_rows:
+            log = each.read_log()
+            kept = int(np.searchsorted(log.episode_offsets, each.recipe.sample_rows))
+            part = log.take_episodes(np.arange(min(kept, log.n_episodes)))
+            write_log(part, folder / "sample.parquet")
+            write_action_table(log.action_set, folder / "sample.actions.parquet")
+    pairs = list(zip(made, measured, strict=True))
+    kept_facts = ("rows", "episodes", "fingerprint", "sha256", "bytes")
+    checksums = {each.recipe.name: {k: row[k] for k in kept_facts} for each, row in pairs}
+    write_json(folder / "checksums.json", checksums)
+    about = (folder / "about.md").read_text(encoding="utf-8").strip()
+    chapters = [_tier(each, row) for each, row in pairs]
+    write_text(folder / "README.md", "\n\n".join([about, *chapters]) + "\n")
+
+
+def _tier(made: Dataset, found: Mapping[str, Any]) -> str:
+    recipe = made.recipe
+    parts = ", ".join(f"{each.policy} {each.weight:g}" for each in recipe.parts)
+    lines = [
+        f"## `{recipe.name}`",
+        recipe.about.strip(),
+        f"{found['rows']:,} rows, {found['episodes']:,} episodes, {found['actions']:,} actions, "
+        f"{found['observation']} observation columns. Episodes by part: {parts}; "
+        f"{recipe.noise:.0%} of the actions replaced by uniform ones.",
+        markdown_table(headroom_table(_headroom(found))),
+        markdown_table(coverage_table(Coverage(**found["coverage"]), found["actions"])),
+    ]
+    if found["checkpoints"]:
+        assert recipe.online is not None
+        lines.append(
+            f"Checkpoints of {recipe.online.learner} on external features: "
+            + "; ".join(
+                f"{k + 1}: {look['steps']:,} decisions, return {look['return']['value']:.1f}"
+                for k, look in enumerate(found["checkpoints"])
+            )
+            + "."
+        )
+    lines.append(f"SHA-256 of `log.parquet`: `{found['sha256']}` ({found['bytes']:,} bytes).")
+    return "\n\n".join(lines)
+
+
+def _headroom(found: Mapping[str, Any]) -> Headroom:
+    stated = dict(found["headroom"])
+    stated.pop("cloned")
+    best_by = stated.pop("best_by")
+    return Headroom(**{name: Estimate(**each) for name, each in stated.items()}, best_by=best_by)
+
+
+def overview(made: Sequence[Dataset], measured: Sequence[Mapping[str, Any]]) -> Table:
+    """The headroom table: a row a data set."""
+    rows = []
+    for each, found in zip(made, measured, strict=True):
+        room = _headroom(found)
+        cells = [each.recipe.name, f"{found['rows']:,}"]
+        for _, estimate in room.rows():
+            cells.append(f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]")
+        easy = " (too easy)" if room.cloned >= TOO_EASY else ""
+        seen = found["coverage"]
+        cells += [
+            room.best_by,
+            f"{room.cloned:.2f}{easy}",
+            f"{seen['actions_seen']:.0%}",
+            f"{seen['actions_a_cell']:.1%}",
+            f"{seen['least_propensity']:.1e}",
+        ]
+        rows.append(cells)
+    return Table(
+        (
+            "data set", "rows", "random", "behaviour", "behaviour cloning", "best known", "by",
+            "cloning's share", "actions seen", "seen in a group of states", "least propensity",
+        ),
+        rows,
+        caption="Mean undiscounted return with 95 % bootstrap interval; the share is that of the "
+        "way from random to best known.",
+    )  # fmt: skip

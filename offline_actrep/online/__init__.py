@@ -1,0 +1,1 @@
+"""Comparators that learn while they act: on points of any representation, or on ids."""
