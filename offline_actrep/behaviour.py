@@ -11,6 +11,7 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
+from scipy.spatial.distance import cdist
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
@@ -180,7 +181,7 @@ class WayPoints(AbstractBehaviour):
 
 def _refuse_mask(allowed: AllowedActions | None) -> None:
     if allowed is not None:
-        raise ValueError("way-points choose among all actions: this world forbids some")
+        raise ValueError("this behaviour chooses among all actions, the world forbids some")
 
 
 @final
@@ -288,6 +289,64 @@ class Expert(AbstractBehaviour):
     ) -> Float64[np.ndarray, " B"]:
         del observations, allowed
         return (self.world.expert() == actions).astype(np.float64)
+
+
+@final
+class NearExpert(AbstractBehaviour):
+    """Draws among the actions whose external features are nearest to the expert's action.
+
+    It knows what to do roughly: near the best, where features tell what actions do, and mostly
+    wrong where a small difference matters. The distance is l1 on standardised features.
+
+    Args:
+        world: the very one that is played; its actions have features.
+        best: draws uniformly among this many nearest actions, the expert's own included.
+
+    Raises:
+        ValueError: actions without features, or more of them asked for than there are.
+    """
+
+    def __init__(self, world: AbstractSimulator, best: int) -> None:
+        features = world.action_set.features
+        if features is None:
+            raise ValueError("a near-expert needs an action set with features [A, F]")
+        if not 1 <= best <= len(features):
+            raise ValueError(f"best draws among 1..{len(features)} actions, got {best}")
+        deviation = features.std(axis=0)
+        self.world, self.action_set, self.best = world, world.action_set, best
+        self.places = features / np.where(deviation > 0, deviation, 1.0)
+
+    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
+        del worlds, generator
+
+    def draw(
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        generator: np.random.Generator,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+        del observations
+        _refuse_mask(allowed)
+        near = self._near()
+        pick = generator.integers(self.best, size=len(near))
+        return near[np.arange(len(near)), pick], np.full(len(near), 1 / self.best)
+
+    def probability(
+        self,
+        observations: Float32[np.ndarray, "B S"],
+        actions: Int64[np.ndarray, " B"],
+        allowed: AllowedActions | None = None,
+    ) -> Float64[np.ndarray, " B"]:
+        del observations
+        _refuse_mask(allowed)
+        return (self._near() == actions[:, None]).any(axis=1) / self.best
+
+    def _near(self) -> Int64[np.ndarray, "B best"]:
+        """Ties are broken by the lower index, so that equal states have equal candidates."""
+        wished, owner = np.unique(self.world.expert(), return_inverse=True)
+        away = cdist(self.places[wished], self.places, "cityblock")
+        away[np.arange(len(wished)), wished] = -1.0
+        return np.argsort(away, axis=1, kind="stable")[:, : self.best][owner]
 
 
 MAZE_ROUTE = ((0.65, 0.15), (0.725, 0.875), (0.52, 0.90), (0.40, 0.85), (0.275, 0.475))

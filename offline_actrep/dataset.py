@@ -8,6 +8,7 @@ after the data recipe of Gu et al. (2022, appendix A.4): checkpoints of sub-opti
 
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from offline_actrep.behaviour import (
     EpisodeMixture,
     Expert,
     Greedy,
+    NearExpert,
     Noisy,
     collect,
     make_behaviour,
@@ -63,6 +65,8 @@ from offline_actrep.simulators.catalog import make
 VERSION = version("offline_actrep")
 CHECKPOINT = "checkpoint-"
 """Begins the name of a part that is the k-th checkpoint: `checkpoint-2`."""
+NEAR_EXPERT = re.compile(r"near-expert-([1-9]\d*)")
+"""The name of a part that draws among the k actions nearest to the expert's."""
 LOOK_SEED = 30_000
 """Worlds in which a checkpoint is looked at are seeded with this plus the learner's seed."""
 LOOK_EPISODES = 200
@@ -98,7 +102,8 @@ class PartRecipe(Strict):
     """`[[parts]]`: one of the policies that play episodes."""
 
     policy: str
-    """`checkpoint-k` (the k-th of `[online]`, from 1), `expert`, or a key of `BEHAVIOURS`."""
+    """`checkpoint-k` (the k-th of `[online]`, from 1), `expert`, `near-expert-k` (draws among the k
+    actions nearest to the expert's), or a key of `BEHAVIOURS`."""
     weight: Annotated[float, Field(gt=0)]
     """Share of the episodes."""
 
@@ -134,8 +139,12 @@ class DatasetRecipe(Strict):
                 last = 0 if self.online is None else self.online.checkpoints
                 if part.policy not in [f"{CHECKPOINT}{k}" for k in range(1, last + 1)]:
                     raise ValueError(f"part {part.policy!r}: [online] keeps {last} checkpoints")
-            elif part.policy != "expert" and part.policy not in BEHAVIOURS:
-                known = ", ".join(sorted([*BEHAVIOURS, "expert", f"{CHECKPOINT}k"]))
+            elif part.policy not in (*BEHAVIOURS, "expert") and not NEAR_EXPERT.fullmatch(
+                part.policy
+            ):
+                known = ", ".join(
+                    sorted([*BEHAVIOURS, "expert", "near-expert-k", f"{CHECKPOINT}k"])
+                )
                 raise ValueError(f"unknown policy {part.policy!r}; there are {known}")
         return self
 
@@ -237,6 +246,8 @@ def behaviour_of(made: Dataset, world: AbstractSimulator) -> AbstractBehaviour:
     def part(name: str) -> AbstractBehaviour:
         if name in checkpoints:
             return Greedy(checkpoints[name])
+        if near := NEAR_EXPERT.fullmatch(name):
+            return NearExpert(world, int(near[1]))
         return Expert(world) if name == "expert" else make_behaviour(name, world.action_set)
 
     weights = np.array([each.weight for each in recipe.parts])

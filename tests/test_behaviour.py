@@ -12,6 +12,7 @@ from offline_actrep.behaviour import (
     EpisodeMixture,
     Expert,
     Greedy,
+    NearExpert,
     Noisy,
     Uniform,
     WayPoints,
@@ -147,10 +148,47 @@ def test_way_points_refuse_a_mask_and_too_many_candidates() -> None:
     follower = WayPoints(MOTIONS, ROUTE, best=2)
     mask = AllowedActions.of_mask(np.ones((1, 8), bool))
     follower.begin(np.ones(1, bool), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="this world forbids some"):
+    with pytest.raises(ValueError, match="the world forbids some"):
         follower.draw(np.zeros((1, 2), np.float32), np.random.default_rng(0), mask)
     with pytest.raises(ValueError, match=r"among 1\.\.8 actions, got 9"):
         WayPoints(MOTIONS, ROUTE, best=9)
+
+
+def test_a_near_expert_draws_among_the_nearest_actions() -> None:
+    world = make("maze", 600, actuators=4)
+    world.reset(seed=0)
+    near, generator = NearExpert(world, 3), np.random.default_rng(0)
+    observations = np.zeros((600, 3), np.float32)
+    actions, reported = near.draw(observations, generator)
+    wished = int(world.expert()[0])
+    features = world.action_set.features
+    assert features is not None
+    away = np.abs((features - features[wished]) / features.std(axis=0)).sum(axis=1)
+    away[wished] = -1
+    nearest = np.argsort(away, kind="stable")[:3]
+    assert set(actions) == set(nearest) and wished in nearest
+    assert (reported == 1 / 3).all()
+    shares = np.bincount(actions, minlength=16)[nearest] / 600
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.08)
+    every = [near.probability(observations, np.full(600, action))[0] for action in range(16)]
+    np.testing.assert_allclose(every, np.isin(np.arange(16), nearest) / 3)
+
+
+def test_a_near_expert_of_one_is_the_expert() -> None:
+    world = make("maze", 5, actuators=6)
+    world.reset(seed=0)
+    near = NearExpert(world, 1)
+    actions, _ = near.draw(np.zeros((5, 3), np.float32), np.random.default_rng(0))
+    np.testing.assert_array_equal(actions, world.expert())
+
+
+def test_a_near_expert_needs_features_and_enough_actions() -> None:
+    world = make("maze", 1, actuators=4)
+    with pytest.raises(ValueError, match=r"among 1\.\.16 actions, got 17"):
+        NearExpert(world, 17)
+    world.action_set = ActionSet(world.action_set.ids)
+    with pytest.raises(ValueError, match="needs an action set with features"):
+        NearExpert(world, 3)
 
 
 def test_way_points_may_draw_among_all() -> None:

@@ -29,16 +29,17 @@ OnCheckpoint = Callable[[int, Policy], None]
 """Called with (steps done, the policy as it stands)."""
 
 DEFAULTS: dict[str, LearnerConfig] = {
-    "cql": LearnerConfig(actor_learning_rate=1e-3),
+    "cql": LearnerConfig(actor_learning_rate=1e-3, conservative_weight=0.01),
     "bcq": LearnerConfig(
-        actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.01
+        actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.1
     ),
-    "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
+    "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=4.0, tau=0.02),
     "discrete_cql": LearnerConfig(alpha=0.5),
-    "discrete_bcq": LearnerConfig(action_flexibility=0.3, beta=0.01),
+    "discrete_bcq": LearnerConfig(action_flexibility=0.1, beta=0.01),
     "discrete_bc": LearnerConfig(beta=0.0),
 }
-"""Each learner's own defaults, chosen on maze logs of other seeds than those that are reported."""
+"""Each learner's own defaults, chosen by `pipelines/maze_tuning.toml`: another log and another seed
+than those that are reported."""
 
 
 def reward_scale(log: Log, gamma: float) -> float:

@@ -1,0 +1,1 @@
+"""Task dialogues at the level of dialogue acts: tables, goals, a user, a tracker, a judge."""
