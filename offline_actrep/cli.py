@@ -38,6 +38,7 @@ from offline_actrep.dataset import make_dataset, measure, overview, read_dataset
 from offline_actrep.dataset import publish as publish_datasets
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
+from offline_actrep.files.exchange.ngram_purchases import read_purchases
 from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_table, write_log
 from offline_actrep.gallery import draw_worlds
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
@@ -57,6 +58,7 @@ from offline_actrep.saved import (
     save_representation,
 )
 from offline_actrep.simulators.catalog import make
+from offline_actrep.simulators.ngram_tables import NgramTables
 from offline_actrep.summary import probe_table, publish, results_table, summarise
 
 REFUSED = 2
@@ -361,6 +363,27 @@ def headroom_of(
 
 
 @app.command()
+def purchases(
+    folder: Annotated[Path, typer.Argument(help="Complete Journey's parquet files.")],
+    out: Annotated[Path, typer.Option(help="File of tables to write (.npz).")],
+    min_purchases: Annotated[int, typer.Option(min=1, help="Purchases an item must have.")] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """Turn a purchase log into the tables of the n-gram recommender's world."""
+    with _refusing(as_json):
+        read = read_purchases(folder, min_purchases=min_purchases)
+        tables = NgramTables.from_purchases(
+            read.sessions,
+            read.items,
+            read.prices,
+            categories=read.categories,
+            names=read.names,
+        )
+        tables.write(out)
+        _say({"tables": str(out), "items": len(tables.prices)}, as_json)
+
+
+@app.command()
 def worlds(
     out: Annotated[Path, typer.Option(help="The page.")] = Path("worlds.html"),
     name: Annotated[list[str] | None, typer.Option(help="Only this world; repeatable.")] = None,
@@ -389,7 +412,8 @@ def worlds(
 
 
 def _world(name: str, preset: str | None, n_worlds: int = 64) -> AbstractSimulator:
-    return make(name, n_worlds, **({} if preset is None else {"preset": preset}))
+    options: dict[str, Any] = {} if preset is None else {"preset": preset}
+    return make(name, n_worlds, **options)
 
 
 def _show_run(layout: Layout, publish_to: Path | None, as_json: bool) -> None:

@@ -254,24 +254,29 @@ def read_toml(file: Path, model: type[_Read]) -> _Read:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from error
-    _absolute(content.get("log"), file.resolve().parent)
+    _absolute(content, file.resolve().parent)
     try:
         return model.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"{file}:\n" + "\n".join(_explain(error, model))) from error
 
 
-def _absolute(log: Any, folder: Path) -> None:
-    if not isinstance(log, dict):
-        return
-    for table, key in (
-        (log, "path"),
-        (log, "action_table"),
-        (log.get("complete_journey"), "folder"),
-    ):
-        if not isinstance(table, dict) or key not in table:
-            continue
-        value = table[key]
+PATHS = (
+    ("log", "path"),
+    ("log", "action_table"),
+    ("log", "complete_journey", "folder"),
+    ("world", "settings", "tables"),
+    ("world", "settings", "data"),
+)
+"""Keys that hold a path, or a list of them."""
+
+
+def _absolute(content: dict[str, Any], folder: Path) -> None:
+    for *tables, key in PATHS:
+        table: Any = content
+        for name in tables:
+            table = table.get(name) if isinstance(table, dict) else None
+        value = table.get(key) if isinstance(table, dict) else None
         if isinstance(value, str):
             table[key] = str(folder / value)
         elif isinstance(value, list):

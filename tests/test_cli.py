@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from offline_actrep import cli
 from offline_actrep.card import headroom
 from offline_actrep.cli import app
 from offline_actrep.files.parquet import read_log
+from offline_actrep.simulators.catalog import make
 from offline_actrep.simulators.maze import PRESETS
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
@@ -397,3 +399,30 @@ def test_the_program_itself_refuses_with_exit_code_2(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "there is no recipe" in only_json(refused.stdout)["error"]
     assert "gym" not in refused.stderr.lower()
+
+
+def test_a_purchase_log_becomes_a_world(tmp_path: Path) -> None:
+    lines = 12
+    pl.DataFrame(
+        {
+            "household_id": [1] * lines,
+            "basket_id": range(lines),
+            "product_id": [11, 25, 40] * (lines // 3),
+            "quantity": [1] * lines,
+            "sales_value": [2.0, 3.0, 4.0] * (lines // 3),
+            "transaction_timestamp": [datetime(2017, 1, 1 + day) for day in range(lines)],
+        }
+    ).write_parquet(tmp_path / "transactions.parquet")
+    text = ["A", "B", "C"]
+    pl.DataFrame(
+        {"product_id": [11, 25, 40]}
+        | dict.fromkeys(
+            ("department", "brand", "product_category", "product_type", "package_size"), text
+        )
+    ).write_parquet(tmp_path / "products.parquet")
+    out = tmp_path / "tables.npz"
+    assert call("purchases", tmp_path, "--out", out, "--min-purchases", 4) == {
+        "tables": str(out), "items": 3,
+    }  # fmt: skip
+    world = make("ngram_recommender", 2, tables=str(out))
+    assert world.action_set.ids.tolist() == [11, 25, 40]
