@@ -32,3 +32,4 @@ from offline_actrep.saved import load_representation as load_representation
 from offline_actrep.saved import save_policy as save_policy
 from offline_actrep.saved import save_representation as save_representation
 from offline_actrep.simulators.catalog import make as make
+from offline_actrep.simulators.wrappers import ChangingConfig as ChangingConfig

@@ -44,9 +44,6 @@ class Uniform(AbstractBehaviour):
     def __init__(self, action_set: ActionSet) -> None:
         self.action_set = action_set
 
-    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
-        del worlds, generator
-
     def draw(
         self,
         observations: Float32[np.ndarray, "B S"],
@@ -72,9 +69,6 @@ class Greedy(AbstractBehaviour):
 
     def __init__(self, policy: AbstractPolicy) -> None:
         self.action_set, self.policy = policy.action_set, policy
-
-    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
-        del worlds, generator
 
     def draw(
         self,
@@ -269,9 +263,6 @@ class Expert(AbstractBehaviour):
     def __init__(self, world: AbstractSimulator) -> None:
         self.world, self.action_set = world, world.action_set
 
-    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
-        del worlds, generator
-
     def draw(
         self,
         observations: Float32[np.ndarray, "B S"],
@@ -315,9 +306,6 @@ class NearExpert(AbstractBehaviour):
         deviation = features.std(axis=0)
         self.world, self.action_set, self.best = world, world.action_set, best
         self.places = features / np.where(deviation > 0, deviation, 1.0)
-
-    def begin(self, worlds: Bool[np.ndarray, " B"], generator: np.random.Generator) -> None:
-        del worlds, generator
 
     def draw(
         self,

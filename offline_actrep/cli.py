@@ -392,7 +392,7 @@ def worlds(
         typer.Option(help="A data set whose behaviour plays in its world; repeatable."),
     ] = None,
     logs: Logs = Path("logs"),
-    seed: Seed = 0,
+    seed: Seed = 3,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw every world: an episode of random actions, a behaviour, and the best policy known."""

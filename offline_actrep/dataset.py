@@ -53,14 +53,12 @@ from offline_actrep.files.artifact import (
     write_text,
 )
 from offline_actrep.files.parquet import read_log, write_action_table, write_log
-from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.recipe import FeaturesRecipe, Strict, WorldRecipe, read_toml
 from offline_actrep.report import Table, markdown_table
 from offline_actrep.representations.external import external_points
 from offline_actrep.saved import load_policy, write_policy
-from offline_actrep.simulators.catalog import make
 
 VERSION = version("offline_actrep")
 CHECKPOINT = "checkpoint-"
@@ -195,18 +193,6 @@ class Dataset:
         )
         return digest("dataset", VERSION, kept)
 
-    def world(self, n_worlds: int) -> AbstractSimulator:
-        """The recipe's world."""
-        return make(self.recipe.world.name, n_worlds, **self.recipe.world.options())
-
-    def features(self, world: AbstractSimulator) -> FeatureConfig:
-        """The recipe's features, names turned into columns."""
-        asked = self.recipe.features
-        return FeatureConfig(
-            fourier=fourier_columns(world.observation_names, asked.fourier),
-            harmonics=asked.harmonics,
-        )
-
     def policies(self) -> dict[str, AbstractPolicy]:
         """The checkpoints by name."""
         online = self.recipe.online
@@ -231,7 +217,7 @@ def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -
         _train(made, recipe.online, on_stage(f"{recipe.name}: {recipe.online.learner}"))
     if is_whole(made.log) and read_json(made.log / DONE)["key"] == made.key():
         return made
-    world = made.world(recipe.worlds)
+    world = made.recipe.world.make(recipe.worlds)
     log = collect(behaviour_of(made, world), world, rows=recipe.rows, seed=recipe.seed)
     with new_artifact(made.log, {"kind": "log", "key": made.key()}) as draft:
         write_log(log, draft / "log.parquet")
@@ -256,8 +242,8 @@ def behaviour_of(made: Dataset, world: AbstractSimulator) -> AbstractBehaviour:
 
 
 def _train(made: Dataset, online: OnlineRecipe, on_step: OnStep) -> None:
-    world, judging = made.world(online.worlds), made.world(LOOK_EPISODES)
-    features = made.features(world)
+    world, judging = made.recipe.world.make(online.worlds), made.recipe.world.make(LOOK_EPISODES)
+    features = made.recipe.features.config(world.observation_names)
     points = None
     if online.learner not in IDS:
         size = len(world.observation_names)
@@ -299,14 +285,14 @@ def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> d
     key = digest("headroom", made.key(), made.recipe.cloning_steps, episodes)
     if is_whole(folder) and read_json(folder / DONE)["key"] == key:
         return read_json(folder / "headroom.json")
-    log, world = made.read_log(), made.world(min(episodes, 64))
+    log, world = made.read_log(), made.recipe.world.make(min(episodes, 64))
     found = headroom(
         log,
         world,
         seed=made.recipe.seed,
         episodes=episodes,
         steps=made.recipe.cloning_steps,
-        features=made.features(world),
+        features=made.recipe.features.config(world.observation_names),
         candidates=made.policies(),
         on_step=on_step,
     )

@@ -14,12 +14,14 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from offline_actrep.behaviour import BEHAVIOURS
+from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.files.parquet import ColumnMapping
+from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.bridge import CONTINUOUS, LearnerConfig
 from offline_actrep.offline.train import settings as learner_settings
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
-from offline_actrep.simulators.catalog import WORLDS
+from offline_actrep.simulators.catalog import WORLDS, make
 from offline_actrep.simulators.wrappers import ChangingConfig
 
 
@@ -110,17 +112,17 @@ class WorldRecipe(Strict):
             _one_of(self, f"setting of the world {self.name!r}:", key, taken)
         return self
 
-    def options(self) -> dict[str, Any]:
-        """What `make` takes beside the name."""
-        preset = {} if self.preset is None else {"preset": self.preset}
-        return (
-            preset
-            | self.settings
-            | {
-                "changing_actions": self.changing_actions,
-                "reward_noise": self.reward_noise,
-                "earlier_end": self.earlier_end,
-            }
+    def make(self, n_worlds: int) -> AbstractSimulator:
+        """B of these worlds."""
+        preset: dict[str, Any] = {} if self.preset is None else {"preset": self.preset}
+        return make(
+            self.name,
+            n_worlds,
+            changing_actions=self.changing_actions,
+            reward_noise=self.reward_noise,
+            earlier_end=self.earlier_end,
+            **preset,
+            **self.settings,
         )
 
 
@@ -131,6 +133,15 @@ class FeaturesRecipe(Strict):
     """Names of columns that also enter as sines and cosines."""
     harmonics: Annotated[int, Field(ge=1)] = 6
     """k of sin and cos of k pi x runs from 1 to this."""
+
+    def config(self, observation_names: tuple[str, ...]) -> FeatureConfig:
+        """With the names turned into columns.
+
+        Raises:
+            ValueError: a name that no column has.
+        """
+        columns = fourier_columns(observation_names, self.fourier)
+        return FeatureConfig(fourier=columns, harmonics=self.harmonics)
 
 
 class RepresentationRecipe(Strict):

@@ -42,7 +42,7 @@ from offline_actrep.files.parquet import (
     write_action_table,
     write_log,
 )
-from offline_actrep.nets.features import FeatureConfig, fourier_columns
+from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.train import Policy, train
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.recipe import LearnerRecipe, Recipe, RepresentationRecipe
@@ -56,7 +56,6 @@ from offline_actrep.saved import (
     save_representation,
     write_policy,
 )
-from offline_actrep.simulators.catalog import make
 
 VERSION = version("offline_actrep")
 WORLDS_AT_ONCE = 64
@@ -206,16 +205,12 @@ class Layout:
 
     def features(self, log: Log) -> FeatureConfig:
         """The recipe's features, names turned into columns."""
-        asked = self.recipe.features
-        return FeatureConfig(
-            fourier=fourier_columns(log.observation_names, asked.fourier),
-            harmonics=asked.harmonics,
-        )
+        return self.recipe.features.config(log.observation_names)
 
     def world(self, n_worlds: int = WORLDS_AT_ONCE) -> AbstractSimulator | None:
         """The recipe's simulator, if it has one."""
         asked = self.recipe.world
-        return None if asked is None else make(asked.name, n_worlds, **asked.options())
+        return None if asked is None else asked.make(n_worlds)
 
 
 def run(

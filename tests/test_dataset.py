@@ -122,7 +122,7 @@ def test_another_seed_gives_another_log_of_the_same_checkpoints(made: Dataset, p
 
 
 def test_the_parts_play_as_often_as_they_should(made: Dataset) -> None:
-    world = made.world(2000)
+    world = made.recipe.world.make(2000)
     behaviour = behaviour_of(made, world)
     assert isinstance(behaviour, Noisy) and behaviour.share == 0.25
     mixture = behaviour.inner

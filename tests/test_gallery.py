@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offline_actrep.behaviour import Expert, Uniform
-from offline_actrep.gallery import FRAMES, draw_worlds, film
+from offline_actrep.gallery import FRAMES, TRAIL, draw_worlds, film
 from offline_actrep.simulators.maze import Maze
 
 
@@ -26,6 +26,15 @@ def test_an_episode_shorter_than_the_film_is_shown_whole() -> None:
     length = int(strip.title.split(" after ")[1].split()[0])
     assert list(strip.decisions) == sorted(set(strip.decisions))
     assert len(strip.frames) == min(FRAMES, length)
+
+
+def test_the_way_so_far_is_drawn_in() -> None:
+    world = Maze(1)
+    strip = film(world, Expert(world), "expert", seed=0)
+    drawn = [(frame == TRAIL).all(axis=2).sum() for frame in strip.frames]
+    assert 0 < drawn[0] < drawn[2] < drawn[-1]
+    around_the_start = strip.frames[-1][178:182, 49:52]
+    assert (around_the_start == TRAIL).all(axis=2).any()
 
 
 def test_the_return_is_that_of_the_episode() -> None:

@@ -35,12 +35,8 @@ def test_what_a_recipe_says_is_what_is_read(tmp_path: Path) -> None:
     recipe = read_recipe(write_recipe(tmp_path))
     assert recipe.seeds == (0, 1)
     assert recipe.gamma == 0.97
-    assert recipe.world is not None and recipe.world.options() == {
-        "actuators": 5,
-        "changing_actions": None,
-        "reward_noise": 0.0,
-        "earlier_end": None,
-    }
+    assert recipe.world is not None
+    assert len(recipe.world.make(3).action_set) == 2**5
     assert recipe.log.collect is not None and recipe.log.collect.rows == 400
     config = recipe.learners[0].config(recipe.gamma)
     assert (config.steps, config.hidden, config.gamma) == (20, (8,), 0.97)

@@ -99,9 +99,12 @@ class AbstractBehaviour(ABC):
 
     action_set: ActionSet
 
-    @abstractmethod
     def begin(self, worlds: np.ndarray, generator: np.random.Generator) -> None:
-        """A new episode begins in the worlds of the mask `[B]`: forget and draw anew."""
+        """A new episode begins in the worlds of the mask `[B]`: forget and draw anew.
+
+        Nothing to do for a behaviour that keeps nothing in mind.
+        """
+        del worlds, generator
 
     @abstractmethod
     def draw(

@@ -11,6 +11,14 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.draws import Draws
 
+Outcome = tuple[
+    Float32[np.ndarray, "B S"],
+    Float64[np.ndarray, " B"],
+    Bool[np.ndarray, " B"],
+    Bool[np.ndarray, " B"],
+]
+"""Of one decision in every world: observations, rewards, terminated, truncated."""
+
 
 class AbstractSimulator(gym.vector.VectorEnv):
     """B worlds of one kind.
@@ -61,14 +69,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
         """Begins a new episode in the worlds named; the observations of all."""
 
     @abstractmethod
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         """One decision in every world: observations, rewards, terminated, truncated."""
 
     @abstractmethod

@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt8
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 from offline_actrep.simulators.tiles import DIRECTIONS, picture
 
 INNER = 9
@@ -212,14 +212,7 @@ class DigLavaGrid(AbstractSimulator):
         self._allowed = None
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         settings, every = self.settings, np.arange(self.num_envs)
         under = self.grid[every, self.tile]
         in_lava = (under == ORANGE) | (under == PINK)

@@ -23,7 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from offline_actrep.core.actions import ActionSet
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 
 SUB_STEP = 0.045
 """Length of a full-strength sub-step, in sides of the square: shorter than a wall is thick."""
@@ -169,14 +169,7 @@ class Maze(AbstractSimulator):
         self.clock[worlds] = 0
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         settings, n_worlds, moves = self.settings, self.num_envs, self.motions.shape[1]
         self.clock += 1
         late = self.clock >= settings.horizon

@@ -35,7 +35,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt8
 
 from offline_actrep.core.actions import ActionSet
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 from offline_actrep.simulators.tiles import DIRECTIONS, picture
 
 SIDE = 10
@@ -154,14 +154,7 @@ class MiningGrid(AbstractSimulator):
         self.clock[worlds] = 0
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         settings, every = self.settings, np.arange(self.num_envs)
         moves = actions < MOVES
         self.heading = np.where(moves, actions, self.heading)

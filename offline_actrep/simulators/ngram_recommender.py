@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from PIL import Image, ImageDraw
 
 from offline_actrep.core.actions import ActionSet
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 from offline_actrep.simulators.ngram_chain import NgramChain, Plan, extra_share
 from offline_actrep.simulators.ngram_tables import NgramTables, synthetic_tables
 
@@ -162,14 +162,7 @@ class NgramRecommender(AbstractSimulator):
         self.recommended[worlds] = NOTHING
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         draws, everyone = self.draws.uniform(1)[0], np.arange(self.num_envs)
         entries = self.chain.draw(self.nodes, actions, draws, self.settings.multiplier)
         bought = self.chain.items[entries]

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from offline_actrep.core.actions import ActionSet
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 
 TOPICS = 20
 MOST_VIDEOS = 500_000
@@ -176,14 +176,7 @@ class Recommender(AbstractSimulator):
         self.clock[worlds] = 0
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         topics, qualities = self.topics[actions], self.qualities[actions]
         interests = self.interests[self._everyone, topics]
         choice, direction = self.draws.uniform(2)

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int16, Int64, UInt8
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 from offline_actrep.simulators.tiles import DIRECTIONS, picture
 
 SIDE = 9
@@ -180,14 +180,7 @@ class SkillsGrid(AbstractSimulator):
             self._allowed = None
         return self._observe()
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         settings = self.settings
         walk = _walk(self.layouts, self.layout, self.tile, self.moves[actions])
         reached = walk.tile == GOAL_TILE

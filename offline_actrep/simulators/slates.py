@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 
 CATEGORIES = 10
 """Also the length of the vectors of items and interests."""
@@ -215,14 +215,7 @@ class SlateRecommender(AbstractSimulator):
         counts = np.bincount(cells.ravel(), minlength=len(items) * SUBCATEGORIES)
         return counts.reshape(len(items), SUBCATEGORIES)
 
-    def advance(
-        self, actions: Int64[np.ndarray, " B"]
-    ) -> tuple[
-        Float32[np.ndarray, "B S"],
-        Float64[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-        Bool[np.ndarray, " B"],
-    ]:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         self.slate[self._everyone, self.clock % SLATE] = actions
         self.left &= self.candidates != actions[:, None]
         kinds = self.subcategories[actions]

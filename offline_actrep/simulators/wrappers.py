@@ -12,14 +12,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.draws import Draws
-from offline_actrep.core.simulator import AbstractSimulator
-
-_Step = tuple[
-    Float32[np.ndarray, "B S"],
-    Float64[np.ndarray, " B"],
-    Bool[np.ndarray, " B"],
-    Bool[np.ndarray, " B"],
-]
+from offline_actrep.core.simulator import AbstractSimulator, Outcome
 
 
 class AbstractWrapper(AbstractSimulator):
@@ -44,7 +37,7 @@ class AbstractWrapper(AbstractSimulator):
     def restart(self, worlds: Bool[np.ndarray, " B"]) -> Float32[np.ndarray, "B S"]:
         return self.inner.restart(worlds)
 
-    def advance(self, actions: Int64[np.ndarray, " B"]) -> _Step:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         return self.inner.advance(actions)
 
     def allowed(self) -> AllowedActions | None:
@@ -103,7 +96,7 @@ class ChangingActions(AbstractWrapper):
         self._redraw(worlds)
         return observations
 
-    def advance(self, actions: Int64[np.ndarray, " B"]) -> _Step:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         found = self.inner.advance(actions)
         if self.config.every == "step":
             self._redraw(np.ones(self.num_envs, bool))
@@ -156,7 +149,7 @@ class NoisyRewards(AbstractWrapper):
         self.deviation = deviation
         super().__init__(inner)
 
-    def advance(self, actions: Int64[np.ndarray, " B"]) -> _Step:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         observations, rewards, terminated, truncated = self.inner.advance(actions)
         noise = self.deviation * self.draws.normal(1)[0]
         return observations, rewards + noise, terminated, truncated
@@ -185,7 +178,7 @@ class EarlierEnd(AbstractWrapper):
         self.clock[worlds] = 0
         return self.inner.restart(worlds)
 
-    def advance(self, actions: Int64[np.ndarray, " B"]) -> _Step:
+    def advance(self, actions: Int64[np.ndarray, " B"]) -> Outcome:
         observations, rewards, terminated, truncated = self.inner.advance(actions)
         self.clock += 1
         return (
