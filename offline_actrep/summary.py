@@ -138,15 +138,20 @@ def results_table(layout: Layout) -> Table:
             "FQE interval", "train seconds",
         ),
         rows=rows,
-        caption=(
-            f"Return: interquartile mean over {seeds} seeds of the mean of "
-            f"{layout.recipe.evaluate.episodes} episodes, bootstrap interval."
-            if seeds > 1
-            else f"Return: mean of {layout.recipe.evaluate.episodes} episodes, bootstrap interval."
-        )
-        + f" Discounted return and FQE with gamma {layout.recipe.gamma}; FQE sees only the log."
-        + (" The first interval of the behaviour is over its episodes."),
+        caption=_caption(layout, played),
     )  # fmt: skip
+
+
+def _caption(layout: Layout, played: bool) -> str:
+    recipe, seeds = layout.recipe, len(layout.recipe.seeds)
+    said = f"Discounted return and FQE with gamma {recipe.gamma}; FQE sees only the log. "
+    if seeds > 1:
+        said += f"Means over {seeds} seeds. "
+    if played:
+        episodes = f"mean of {recipe.evaluate.episodes} episodes, bootstrap interval. "
+        over = f"interquartile mean over {seeds} seeds of the " if seeds > 1 else ""
+        said = f"Return: {over}{episodes}{said}"
+    return said + "The first interval of the behaviour is over its episodes."
 
 
 def policy_returns(runs: Sequence[Mapping[str, Any]]) -> Estimate:

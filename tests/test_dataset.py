@@ -89,6 +89,29 @@ def test_the_tracked_recipes_are_read_and_named_after_their_place(file: Path) ->
     assert recipe.noise == 0.5
 
 
+@pytest.mark.parametrize("tier", ["medium", "mixed", "sparse"])
+def test_every_world_has_every_tier(tier: str) -> None:
+    folders = {file.parent.name for file in RECIPES}
+    assert len(folders) == 6
+    assert {file.parent.name for file in RECIPES if file.stem == tier} == folders
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in RECIPES}), ids=lambda f: f.name)
+def test_the_tracked_samples_are_logs_of_their_worlds(folder: Path) -> None:
+    sample, table = folder / "sample.parquet", folder / "sample.actions.parquet"
+    assert sample.stat().st_size + table.stat().st_size <= 3_000_000
+    log = read_log(sample, action_table=table)
+    recipe = read_dataset(folder / "medium.toml")
+    world = recipe.world.make(1)
+    log.action_set.must_equal(world.action_set, "the sample", "the world")
+    assert log.observation_names == world.observation_names
+    assert log.action_probabilities is not None
+    assert recipe.sample_rows <= len(log) < recipe.sample_rows + world.horizon
+    stated = read_json(folder / "checksums.json")[recipe.name]
+    assert len(log) < stated["rows"] < recipe.rows + recipe.worlds * world.horizon
+    assert recipe.name in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_finished_part_is_not_made_again(made: Dataset, place: Path) -> None:
     files = [made.log / "log.parquet", made.checkpoints / "checkpoint-1" / "policy.safetensors"]
     before = [file.stat().st_mtime_ns for file in files]

@@ -12,7 +12,7 @@ from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import refuse_unknown
 from offline_actrep.nets.features import FeatureConfig
-from offline_actrep.representations import external, merlion, random_table
+from offline_actrep.representations import external, merlion, point_table, random_table
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "merlion": Method(merlion.MerlionConfig, merlion.fit, merlion.restore),
-    "random_table": Method(random_table.RandomTableConfig, random_table.fit, random_table.restore),
-    "external": Method(external.ExternalConfig, external.fit, external.restore),
+    "random_table": Method(random_table.RandomTableConfig, random_table.fit, point_table.restore),
+    "external": Method(external.ExternalConfig, external.fit, point_table.restore),
 }
 
 

@@ -18,7 +18,7 @@ from offline_actrep.online.policies import (
     restore,
     tensors,
 )
-from offline_actrep.representations.random_table import RandomTable
+from offline_actrep.representations.point_table import PointTable
 
 SEEN = np.random.default_rng(0).uniform(-3, 3, (40, 2)).astype(np.float32)
 NAMES = ActionSet(np.array(["left", "stay", "right"]))
@@ -73,7 +73,8 @@ def test_the_largest_score_among_the_allowed_wins() -> None:
 @pytest.mark.parametrize("squash", ["tanh", "clip"])
 def test_an_actor_is_made_again_from_json_and_tensors(squash: Squash) -> None:
     network, features = plain(2)
-    table = RandomTable(NAMES, 2, torch.tensor([[-0.5, 0.0], [0.0, 0.1], [0.5, 0.3]]))
+    points = torch.tensor([[-0.5, 0.0], [0.0, 0.1], [0.5, 0.3]])
+    table = PointTable("random_table", {"dim": 2}, NAMES, 2, points)
     actor = NetworkActor("sac", network, features, squash)
     before = torch.get_rng_state()
     again = restore(json.loads(json.dumps(describe(actor))), tensors(actor), NAMES, table)

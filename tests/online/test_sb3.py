@@ -28,7 +28,8 @@ from offline_actrep.online.sb3 import (
     train_online,
     world_features,
 )
-from offline_actrep.representations.external import External, external_points
+from offline_actrep.representations.external import external_points
+from offline_actrep.representations.point_table import PointTable
 from offline_actrep.saved import load_policy, save_policy
 from offline_actrep.simulators.catalog import make
 from offline_actrep.simulators.maze import Maze
@@ -50,7 +51,7 @@ def mazes(n: int = 6, **options: Any) -> AbstractSimulator:
     return make("maze", n, preset="chandak", actuators=4, earlier_end=HORIZON, **options)
 
 
-def points_of(world: AbstractSimulator) -> External:
+def points_of(world: AbstractSimulator) -> PointTable:
     return external_points(world.action_set, observation_size=len(world.observation_names))
 
 
@@ -399,11 +400,11 @@ def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
         runpy.run_path(sb3.__file__)
 
 
-def short(points: External) -> External:
+def short(points: PointTable) -> PointTable:
     return external_points(points.action_set, observation_size=2)
 
 
-def other_actions(points: External) -> External:
+def other_actions(points: PointTable) -> PointTable:
     return external_points(Maze(1, actuators=5).action_set, observation_size=3)
 
 
@@ -417,7 +418,7 @@ def other_actions(points: External) -> External:
     ],
 )
 def test_points_that_do_not_fit_are_refused(
-    name: str, change: Callable[[External], External | None], message: str
+    name: str, change: Callable[[PointTable], PointTable | None], message: str
 ) -> None:
     world = Maze(2, actuators=4)
     with pytest.raises(ValueError, match=message):

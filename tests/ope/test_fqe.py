@@ -15,7 +15,7 @@ from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.ope.fqe import FqeConfig, fqe
-from offline_actrep.representations.random_table import RandomTable
+from offline_actrep.representations.point_table import PointTable
 
 SMALL = FqeConfig(
     steps=250, refits=2, batch_size=64, hidden=(16,), learning_rate=0.01, target_update_interval=10
@@ -92,8 +92,8 @@ def judge(
     )
 
 
-def points(log: Log) -> RandomTable:
-    return RandomTable(log.action_set, 1, torch.tensor([[-0.7], [0.4]]))
+def points(log: Log) -> PointTable:
+    return PointTable("random_table", {"dim": 1}, log.action_set, 1, torch.tensor([[-0.7], [0.4]]))
 
 
 @pytest.mark.parametrize("on_points", [False, True])
