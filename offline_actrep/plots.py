@@ -475,7 +475,7 @@ def film_strips(strips: Sequence[FilmStrip]) -> Figure:
         grid = row.subplots(1, columns, squeeze=False)[0]
         for ax, frame, count in zip(grid, strip.frames, strip.decisions, strict=False):
             ax.imshow(frame, interpolation="nearest")
-            ax.set_xlabel(f"after {count}", fontsize=8, color=GREY)
+            ax.set_xlabel(f"after {count}", fontsize=9, color=GREY)
             ax.set(xticks=(), yticks=())
             ax.spines[:].set_color(PALE)
         for ax in grid[len(strip.frames) :]:

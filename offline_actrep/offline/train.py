@@ -33,12 +33,12 @@ DEFAULTS: dict[str, LearnerConfig] = {
     "bcq": LearnerConfig(
         actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.1
     ),
-    "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=4.0, tau=0.02),
+    "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
     "discrete_cql": LearnerConfig(alpha=0.5),
     "discrete_bcq": LearnerConfig(action_flexibility=0.1, beta=0.01),
     "discrete_bc": LearnerConfig(beta=0.0),
 }
-"""Each learner's own defaults, chosen by `pipelines/maze_tuning.toml`: another log and another seed
+"""Each learner's own defaults, chosen by `pipelines/maze_{tuning,td3}.toml`: another log and seeds
 than those that are reported."""
 
 

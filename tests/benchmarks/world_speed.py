@@ -66,7 +66,7 @@ def main(names: list[str]) -> None:
             fast, slow = (statistics.median(column) for column in zip(*rounds, strict=True))
             ratio = f"{fast / slow:,.0f}"
             table.add_row(title, f"{fast:,.0f}", f"{slow:,.0f}", ratio, ORIGINALS.get(title, "-"))
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from offline_actrep.offline.train import (
     train,
 )
 from offline_actrep.relabel import Relabelled, relabel
-from offline_actrep.representations.random_table import RandomTable
+from offline_actrep.representations.point_table import PointTable
 from offline_actrep.simulators.maze import Maze
 
 LEARNERS = [*CONTINUOUS, *DISCRETE]
@@ -63,7 +63,7 @@ def decisions(
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_learner_chooses_from_the_catalogue(name: str, points: Relabelled) -> None:
     holes = replace(points.log, action_set=ActionSet(np.arange(16) * 7 + 2))
-    table = RandomTable(holes.action_set, 3, torch.from_numpy(PLACES))
+    table = PointTable("random_table", {}, holes.action_set, 3, torch.from_numpy(PLACES))
     told: list[int] = []
     policy = train(
         relabel(holes, table), name, seed=0, on_step=lambda step, *_: told.append(step), **SMALL
@@ -213,7 +213,9 @@ def bandit() -> Relabelled:
     rewards = 5.0 * (1 - np.abs(line[actions] - BEST))
     places = draws.uniform(-1, 1, (600, 1))
     log = decisions(places, actions, rewards, ActionSet.dense(21))
-    table = RandomTable(log.action_set, 1, torch.from_numpy(line[:, None].astype(np.float32)))
+    table = PointTable(
+        "random_table", {}, log.action_set, 1, torch.from_numpy(line[:, None].astype(np.float32))
+    )
     return relabel(log, table)
 
 
@@ -257,7 +259,7 @@ def test_only_allowed_actions_are_chosen_and_their_logged_ids_come_back(
 ) -> None:
     ids = np.array([f"action {k}" for k in range(16)])
     log = replace(points.log, action_set=ActionSet(ids))
-    table = RandomTable(log.action_set, 3, torch.from_numpy(PLACES))
+    table = PointTable("random_table", {}, log.action_set, 3, torch.from_numpy(PLACES))
     policy = train(relabel(log, table), name, seed=0, **SMALL)
     seen = log.observations[:60]
     free = policy.choose(seen)
