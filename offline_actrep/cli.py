@@ -43,11 +43,14 @@ from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_t
 from offline_actrep.gallery import draw_worlds
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.train import train as train_learner
+from offline_actrep.online.learners import IDS
+from offline_actrep.online.train import train_online
 from offline_actrep.recipe import read_recipe
 from offline_actrep.relabel import Relabelled
 from offline_actrep.relabel import relabel as relabel_log
 from offline_actrep.report import render_table
 from offline_actrep.representations.catalog import fit as fit_representation
+from offline_actrep.representations.external import external_points
 from offline_actrep.representations.probe import probe as probe_points
 from offline_actrep.run import Event, Layout
 from offline_actrep.run import run as run_recipe
@@ -269,6 +272,46 @@ def train(
             )
         save_policy(policy, out, {"log": read.fingerprint, "seed": seed})
         _say({"policy": str(out), "method": method}, as_json)
+
+
+@app.command(name="train-online")
+def train_online_in(
+    world: Annotated[str, typer.Argument(help="The simulator.")],
+    out: Annotated[Path, typer.Option(help="Folder for the policy.")],
+    preset: Preset = None,
+    method: Annotated[str, typer.Option(help="The online learner.")] = "ppo",
+    points: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a representation; without it the actions' own features."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Decisions, of all worlds.")] = 250_000,
+    seed: Seed = 0,
+    fourier: Fourier = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a policy that acts while it learns, on points or (discrete_...) on ids."""
+    with _refusing(as_json):
+        played = _world(world, preset)
+        names = played.observation_names
+        made = None
+        if points is not None:
+            made = load_representation(points)
+        elif method not in IDS:
+            made = external_points(played.action_set, observation_size=len(names))
+        with _bar(f"train {method}") as on_step:
+            policy = train_online(
+                played,
+                method,
+                made,
+                steps=steps,
+                seed=seed,
+                features=FeatureConfig(fourier=fourier_columns(names, tuple(fourier or ()))),
+                on_step=on_step,
+                **_settings(settings),
+            )
+        save_policy(policy, out, {"world": world, "seed": seed})
+        _say({"policy": str(out), "method": method, "steps": steps}, as_json)
 
 
 @app.command()

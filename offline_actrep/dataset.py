@@ -7,7 +7,6 @@ after the data recipe of Gu et al. (2022, appendix A.4): checkpoints of sub-opti
 """
 
 import hashlib
-import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -55,6 +54,7 @@ from offline_actrep.files.artifact import (
 from offline_actrep.files.parquet import read_log, write_action_table, write_log
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.learners import settings as online_settings
+from offline_actrep.online.train import train_online
 from offline_actrep.recipe import FeaturesRecipe, Strict, WorldRecipe, read_toml
 from offline_actrep.report import Table, markdown_table
 from offline_actrep.representations.external import external_points
@@ -260,8 +260,7 @@ def _train(made: Dataset, online: OnlineRecipe, on_step: OnStep) -> None:
             with new_artifact(draft / name, {"kind": "policy", **looks[-1]}) as place:
                 write_policy(policy, place)
 
-        # Imported here: stable-baselines3 is an extra, and only this needs it.
-        importlib.import_module("offline_actrep.online.sb3").train_online(
+        train_online(
             world,
             online.learner,
             points,

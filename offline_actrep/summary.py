@@ -131,7 +131,6 @@ def results_table(layout: Layout) -> Table:
     if "best_known" in references:
         best = f"{references['best_known']:.1f}"
         rows.append(["best known", "-", best, "-", *["-"] * 4])
-    seeds = len(layout.recipe.seeds)
     return Table(
         columns=(
             "policy", "steps", "return", "95 % interval", "discounted return", "FQE estimate",

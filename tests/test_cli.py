@@ -401,6 +401,26 @@ def test_the_program_itself_refuses_with_exit_code_2(tmp_path: Path) -> None:
     assert "gym" not in refused.stderr.lower()
 
 
+@pytest.mark.parametrize("method", ["a2c", "discrete_a2c"])
+def test_a_policy_that_learns_while_it_acts(method: str, tmp_path: Path) -> None:
+    said = call(
+        "train-online", "maze", "--preset", "tiny", "--out", tmp_path / "policy",
+        "--method", method, "--steps", 600, "--fourier", "x", "--set", "hidden=[8]",
+    )  # fmt: skip
+    assert said == {"policy": str(tmp_path / "policy"), "method": method, "steps": 600}
+    judged = call("evaluate", tmp_path / "policy", "--preset", "tiny", "--episodes", 4)
+    assert judged.keys() >= ESTIMATE
+
+
+def test_online_training_on_points_of_a_log(made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "policy"
+    call(
+        "train-online", "maze", "--preset", "tiny", "--out", out, "--points", made.points,
+        "--method", "a2c", "--steps", 600,
+    )  # fmt: skip
+    assert (out / "representation" / "representation.json").is_file()
+
+
 def test_a_purchase_log_becomes_a_world(tmp_path: Path) -> None:
     lines = 12
     pl.DataFrame(
