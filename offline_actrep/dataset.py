@@ -6,7 +6,6 @@ after the data recipe of Gu et al. (2022, appendix A.4): checkpoints of sub-opti
 50 % random actions. Propensities are exact, given the policy that played the episode.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -48,6 +47,7 @@ from offline_actrep.files.artifact import (
     is_whole,
     new_artifact,
     read_json,
+    sha256,
     write_json,
     write_text,
 )
@@ -306,7 +306,7 @@ def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> d
         "evaluation_episodes": episodes,
         "checkpoints": _curve(made),
         "fingerprint": log.fingerprint,
-        "sha256": _sha256(parquet),
+        "sha256": sha256(parquet),
         "bytes": parquet.stat().st_size,
     }
     with new_artifact(folder, {"kind": "headroom", "key": key}) as draft:
@@ -316,11 +316,6 @@ def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> d
 
 def _curve(made: Dataset) -> list[dict[str, Any]]:
     return [] if made.recipe.online is None else read_json(made.checkpoints / "curve.json")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def publish(

@@ -5,7 +5,6 @@ and inputs. A finished one is skipped, so a killed run goes on where it was with
 Representations, and then learners, run side by side, one process and one torch thread each.
 """
 
-import hashlib
 import multiprocessing
 import os
 import threading
@@ -33,6 +32,7 @@ from offline_actrep.files.artifact import (
     is_whole,
     new_artifact,
     read_json,
+    sha256,
     write_json,
 )
 from offline_actrep.files.exchange.complete_journey import read_complete_journey
@@ -104,7 +104,7 @@ class Layout:
         files += [Path(source.action_table)] if source.action_table else []
         if source.complete_journey is not None:
             files = sorted(Path(source.complete_journey.folder).glob("*.parquet"))
-        contents = [_sha256(file) for file in files]
+        contents = [sha256(file) for file in files]
         about = source.model_dump(mode="json", exclude={"path", "action_table"})
         if source.complete_journey is not None:
             about["complete_journey"].pop("folder")
@@ -499,11 +499,6 @@ def _telling(tell: OnEvent, stage: str) -> OnStep:
         tell(Event(stage, min(done, total - 1), total, note(losses)))
 
     return on_step
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _run_side_by_side(layout: Layout, workers: int, tell: OnEvent) -> None:

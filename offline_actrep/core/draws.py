@@ -66,10 +66,3 @@ class Draws:
     ) -> Float64[np.ndarray, "lanes N"]:
         """Standard normal, by the inverse of its distribution; one uniform a number."""
         return ndtri(self.uniform(lanes, worlds) + _UNIT / 2)
-
-    def choice(
-        self, cumulative: Float64[np.ndarray, "N K"], worlds: Bool[np.ndarray, " B"] | None = None
-    ) -> Int64[np.ndarray, " N"]:
-        """An index a world, from rising sums of its weights; the last sum need not be 1."""
-        threshold = self.uniform(1, worlds)[0] * cumulative[:, -1]
-        return (cumulative <= threshold[:, None]).sum(axis=1)

@@ -1,9 +1,11 @@
 """Settings by name: the one check that every config's caller goes through."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+_Config = TypeVar("_Config")
 
 
 def refuse_unknown(owner: str, settings: Iterable[str], config: type[Any]) -> None:
@@ -17,3 +19,18 @@ def refuse_unknown(owner: str, settings: Iterable[str], config: type[Any]) -> No
         if setting not in known:
             near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known
             raise ValueError(f"{owner} has no setting {setting!r}; near it: {', '.join(near)}")
+
+
+def changed(
+    what: str, name: str, defaults: Mapping[str, _Config], changes: Mapping[str, Any]
+) -> _Config:
+    """The defaults of the named thing, config dataclasses all, with some fields changed.
+
+    Raises:
+        ValueError: an unknown name (those there are follow `unknown {what}`) or field.
+    """
+    if name not in defaults:
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(defaults)}")
+    default: Any = defaults[name]
+    refuse_unknown(name, changes, type(default))
+    return replace(default, **changes)

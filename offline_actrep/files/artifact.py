@@ -22,6 +22,12 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def sha256(file: Path) -> str:
+    """64 hex digits of SHA-256 over a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 @contextmanager
 def new_artifact(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to write into; it takes its name only when the block ends without an error.

@@ -1,7 +1,6 @@
 """`train(data, name)`: a d3rlpy learner on points of a re-labelled log, or on ids of a log."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
-from offline_actrep.core.settings import refuse_unknown
+from offline_actrep.core.settings import changed
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.bridge import (
@@ -57,10 +56,7 @@ def settings(name: str, changes: dict[str, Any]) -> LearnerConfig:
     Raises:
         ValueError: an unknown learner or field; the message names the near ones.
     """
-    if name not in DEFAULTS:
-        raise ValueError(f"unknown learner {name!r}; there are {', '.join(DEFAULTS)}")
-    refuse_unknown(name, changes, LearnerConfig)
-    return replace(DEFAULTS[name], **changes)
+    return changed("learner", name, DEFAULTS, changes)
 
 
 def learning_columns(

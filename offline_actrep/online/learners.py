@@ -1,11 +1,10 @@
 """The online learners by name, and what can be set. Needs no stable-baselines3."""
 
-from dataclasses import replace
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from offline_actrep.core.settings import refuse_unknown
+from offline_actrep.core.settings import changed
 
 POINTS = ("ppo", "a2c", "vpg", "sac", "td3")
 """Learners of points."""
@@ -88,7 +87,4 @@ def settings(name: str, changes: dict[str, Any]) -> OnlineConfig:
     Raises:
         ValueError: an unknown learner or field; the message names the near ones.
     """
-    if name not in DEFAULTS:
-        raise ValueError(f"unknown online learner {name!r}; there are {', '.join(DEFAULTS)}")
-    refuse_unknown(name, changes, OnlineConfig)
-    return replace(DEFAULTS[name], **changes)
+    return changed("online learner", name, DEFAULTS, changes)

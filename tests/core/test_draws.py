@@ -1,7 +1,6 @@
 """The streams of random numbers: known bits, independence of the batch, the right distributions."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -67,12 +66,3 @@ def test_integers_cover_their_range_evenly() -> None:
     counts = np.bincount(drawn.ravel(), minlength=7)
     assert len(counts) == 7
     assert stats.chisquare(counts).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("scale", [1.0, 12.5])
-def test_choice_follows_the_weights_whatever_their_sum(scale: float) -> None:
-    weights = np.array([0.1, 0.0, 0.6, 0.3])
-    cumulative = np.tile(np.cumsum(weights) * scale, (20_000, 1))
-    counts = np.bincount(Draws(6, 20_000).choice(cumulative), minlength=4)
-    assert counts[1] == 0
-    assert stats.chisquare(counts[[0, 2, 3]], 20_000 * weights[[0, 2, 3]]).pvalue > 1e-3
