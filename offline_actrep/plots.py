@@ -58,7 +58,7 @@ class Curve:
     What is not finite is not drawn, and the line joins its neighbours.
 
     Attributes:
-        steps: gradient steps done.
+        steps: gradient steps, or decisions of a learner in the world.
         returns: mean undiscounted return in the true world, in units of reward.
         start_q: the critic's value at the start state, in units of discounted reward.
         near_share: share 0..1 of the actor's points that lie near the point of a real action.
@@ -121,7 +121,7 @@ _CURVE_PANELS = (
 def learning_curves(
     curves: Mapping[str, Curve | Sequence[Curve]], *, references: Mapping[str, Number]
 ) -> Figure:
-    """True return, value at the start and share of near points, over gradient steps.
+    """True return, value at the start and share of near points, over steps.
 
     Several runs of a method are thin lines under a bold mean, taken at the steps that all of
     them have. A panel that no run has data for is left out. A diverging Q turns its axis
@@ -152,7 +152,7 @@ def learning_curves(
             ax.set_ylim(-0.04, 1.04)
             ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
     axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes[-1].set_xlabel("gradient steps")
+    axes[-1].set_xlabel("steps")
     _legend(figure, [Line2D([], [], **_line(i), label=name) for i, name in enumerate(runs)])
     return figure
 

@@ -19,6 +19,8 @@ from offline_actrep.files.parquet import ColumnMapping
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.bridge import CONTINUOUS, LearnerConfig
 from offline_actrep.offline.train import settings as learner_settings
+from offline_actrep.online.learners import POINTS, OnlineConfig
+from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
 from offline_actrep.simulators.catalog import WORLDS, make
@@ -185,6 +187,35 @@ class LearnerRecipe(Strict):
         return learner_settings(self.method, {"gamma": gamma} | self.settings)
 
 
+class OnlineLearnerRecipe(Strict):
+    """`[[online]]`: a comparator that may act in the world while it learns; one policy a seed."""
+
+    name: str
+    """What the report calls it."""
+    method: str
+    """ppo, a2c, vpg, sac, td3 (points), discrete_ppo, discrete_a2c (ids)."""
+    representation: str | None = None
+    """Name of the representation, for learners of points."""
+    steps: Annotated[int, Field(ge=1)]
+    """Decisions, those of all worlds counted together."""
+    worlds: Annotated[int, Field(ge=1)] = 64
+    """How many worlds are learnt in side by side."""
+    settings: dict[str, Any] = {}
+    """Fields of `OnlineConfig`."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "OnlineLearnerRecipe":
+        online_settings(self.method, self.settings)
+        if (self.method in POINTS) != (self.representation is not None):
+            needs = "needs" if self.method in POINTS else "takes no"
+            raise ValueError(f"online {self.name!r}: {self.method} {needs} representation")
+        return self
+
+    def config(self, gamma: float) -> OnlineConfig:
+        """The learner's settings, with the recipe's discount."""
+        return online_settings(self.method, {"gamma": gamma} | self.settings)
+
+
 class EvaluateRecipe(Strict):
     """`[evaluate]`: playing the policies, if there is a world."""
 
@@ -211,7 +242,8 @@ class Recipe(Strict):
     world: WorldRecipe | None = None
     features: FeaturesRecipe = FeaturesRecipe()
     representations: tuple[RepresentationRecipe, ...] = ()
-    learners: Annotated[tuple[LearnerRecipe, ...], Field(min_length=1)]
+    learners: tuple[LearnerRecipe, ...] = ()
+    online: tuple[OnlineLearnerRecipe, ...] = ()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     estimate: FqeConfig | None = FqeConfig()
     """`[estimate]`: settings of FQE."""
@@ -221,15 +253,24 @@ class Recipe(Strict):
     """Name of the representation whose points FQE's Q sees for learners of ids; None for one
     output an id."""
 
+    @property
+    def policies(self) -> tuple[LearnerRecipe | OnlineLearnerRecipe, ...]:
+        """All that gives a policy a seed: learners from the log, then those in the world."""
+        return (*self.learners, *self.online)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         points = [representation.name for representation in self.representations]
-        learners = [learner.name for learner in self.learners]
+        learners = [learner.name for learner in self.policies]
+        if not learners:
+            raise ValueError("add at least one [[learners]] or [[online]] table; there is none")
+        if self.online and self.world is None:
+            raise ValueError("[[online]] learns in a world: add a [world] table")
         for kind, names in (("representations", points), ("learners", learners)):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"two {kind} are called {twice.pop()!r}; names must differ")
-        for learner in self.learners:
+        for learner in self.policies:
             if learner.representation is not None and learner.representation not in points:
                 raise ValueError(
                     f"learner {learner.name!r} asks for representation "

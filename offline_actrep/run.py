@@ -14,14 +14,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
 
 from offline_actrep.behaviour import collect, make_behaviour
 from offline_actrep.core.log import Log
-from offline_actrep.core.policy import DecodedPolicy
+from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.core.progress import OnStep, note
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.simulator import AbstractSimulator
@@ -44,8 +44,15 @@ from offline_actrep.files.parquet import (
 )
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.train import Policy, train
+from offline_actrep.online.policies import OnlinePolicy
+from offline_actrep.online.train import train_online
 from offline_actrep.ope.fqe import FqeConfig
-from offline_actrep.recipe import LearnerRecipe, Recipe, RepresentationRecipe
+from offline_actrep.recipe import (
+    LearnerRecipe,
+    OnlineLearnerRecipe,
+    Recipe,
+    RepresentationRecipe,
+)
 from offline_actrep.relabel import Relabelled, relabel
 from offline_actrep.representations.catalog import fit
 from offline_actrep.representations.probe import probe
@@ -65,6 +72,10 @@ CURVE_SEED = 20_000
 """The same for the looks of a learning curve."""
 NEAR = 0.05
 """A wanted point is near a real one if no coordinate is, on average, further off than this."""
+
+
+AnyLearner = LearnerRecipe | OnlineLearnerRecipe
+"""Both give a policy."""
 
 
 @dataclass(frozen=True)
@@ -125,20 +136,19 @@ class Layout:
         )
         return self.folder / "points" / f"{representation.name}-seed{seed}-{key}"
 
-    def policy(self, learner: LearnerRecipe, seed: int) -> Path:
+    def policy(self, learner: AnyLearner, seed: int) -> Path:
         """The folder of a trained policy with its learning curve."""
         representation = self.representation(learner)
-        made_from = (
-            read_json(self.log / DONE)["key"]
-            if representation is None
-            else self.points(representation, seed).name
-        )
+        online = isinstance(learner, OnlineLearnerRecipe)
+        source = "the world" if online else read_json(self.log / DONE)["key"]
+        made_from = source if representation is None else self.points(representation, seed).name
         key = digest(
             "policy",
             VERSION,
             made_from,
             learner.method,
             asdict(learner.config(self.recipe.gamma)),
+            *((learner.steps, learner.worlds) if isinstance(learner, OnlineLearnerRecipe) else ()),
             self.recipe.features.model_dump(mode="json"),
             self.recipe.evaluate.model_dump(mode="json", exclude={"episodes"}),
             None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
@@ -146,7 +156,7 @@ class Layout:
         )
         return self.folder / "policies" / f"{learner.name}-seed{seed}-{key}"
 
-    def judgement(self, learner: LearnerRecipe, seed: int) -> Path:
+    def judgement(self, learner: AnyLearner, seed: int) -> Path:
         """The folder of a policy's returns and estimates."""
         recipe = self.recipe
         key = digest(
@@ -160,18 +170,23 @@ class Layout:
         )
         return self.folder / "judgements" / f"{learner.name}-seed{seed}-{key}"
 
-    def estimator(self, learner: LearnerRecipe) -> FqeConfig | None:
-        """FQE's settings for this learner; None where it is not to be estimated."""
+    def estimator(self, learner: AnyLearner) -> FqeConfig | None:
+        """FQE's settings for this learner; None where it is not to be estimated.
+
+        Learners in the world are estimated only where the recipe names them.
+        """
         named = self.recipe.estimated
+        if named is None and isinstance(learner, OnlineLearnerRecipe):
+            return None
         return self.recipe.estimate if named is None or learner.name in named else None
 
-    def judging_representation(self, learner: LearnerRecipe) -> RepresentationRecipe | None:
+    def judging_representation(self, learner: AnyLearner) -> RepresentationRecipe | None:
         """Whose points FQE's Q sees for a learner of ids; None where that is not asked."""
         if learner.representation is not None or self.estimator(learner) is None:
             return None
         return self._named.get(self.recipe.estimated_on or "")
 
-    def waits_for(self, learner: LearnerRecipe) -> str | None:
+    def waits_for(self, learner: AnyLearner) -> str | None:
         """The representation that must be there before a learner can begin."""
         judging = self.judging_representation(learner)
         return learner.representation if judging is None else judging.name
@@ -186,7 +201,7 @@ class Layout:
         )
         return self.folder / "references" / key
 
-    def representation(self, learner: LearnerRecipe) -> RepresentationRecipe | None:
+    def representation(self, learner: AnyLearner) -> RepresentationRecipe | None:
         """The representation that a learner asks for."""
         return None if learner.representation is None else self._named[learner.representation]
 
@@ -237,7 +252,7 @@ def run(
         for seed in recipe.seeds:
             for representation in recipe.representations:
                 make_points(layout, representation, seed, tell)
-            for learner in recipe.learners:
+            for learner in recipe.policies:
                 make_policy(layout, learner, seed, tell)
                 judge(layout, learner, seed, tell)
     else:
@@ -333,47 +348,86 @@ def make_points(
     return folder
 
 
-def make_policy(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> Path:
+def make_policy(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path:
     """Trains a learner, looking at the policy now and then."""
     folder = layout.policy(learner, seed)
     stage = f"train {learner.name} seed {seed}"
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
-    log, world = layout.read_log(), layout.world()
-    data, config = _learning_data(layout, learner, seed, log), layout.recipe.evaluate
-    settings = learner.config(layout.recipe.gamma)
-    looks: list[dict[str, float | None]] = []
-    looking = 0.0
-
-    def look(step: int, policy: Policy) -> None:
-        nonlocal looking
-        began = time.perf_counter()
-        played = None
-        if world is not None:
-            played = episode_returns(
-                policy, world, episodes=config.curve_episodes, seed=CURVE_SEED + seed
-            ).mean()
-        looks.append({"step": step, "return": played, **_inspect(policy, log, seed)})
-        looking += time.perf_counter() - began
-
+    look, on_step = _Look(layout, seed), _telling(tell, stage)
     started = time.perf_counter()
-    policy = train(
-        data,
+    if isinstance(learner, OnlineLearnerRecipe):
+        policy = _train_in_world(layout, learner, seed, look, on_step)
+    else:
+        policy = _train_on_log(layout, learner, seed, look, on_step)
+    seconds = time.perf_counter() - started - look.seconds
+    with new_artifact(folder, {"kind": "policy", "seconds": seconds, "seed": seed}) as draft:
+        write_policy(policy, draft)
+        write_json(draft / "curve.json", look.looks)
+    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
+    return folder
+
+
+def _train_on_log(
+    layout: Layout, learner: LearnerRecipe, seed: int, look: "_Look", on_step: OnStep
+) -> Policy:
+    log = layout.read_log()
+    settings = learner.config(layout.recipe.gamma)
+    return train(
+        _learning_data(layout, learner, seed, log),
         learner.method,
         seed=seed,
         features=layout.features(log),
-        on_step=_telling(tell, stage),
-        on_checkpoint=look,
-        checkpoint_every=max(1, settings.steps // config.curve_points),
+        on_step=on_step,
+        on_checkpoint=lambda step, policy: look(step, policy, _inspect(policy, log, seed)),
+        checkpoint_every=max(1, settings.steps // layout.recipe.evaluate.curve_points),
         **asdict(settings),
     )
-    seconds = time.perf_counter() - started - looking
-    with new_artifact(folder, {"kind": "policy", "seconds": seconds, "seed": seed}) as draft:
-        write_policy(policy, draft)
-        write_json(draft / "curve.json", looks)
-    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
-    return folder
+
+
+def _train_in_world(
+    layout: Layout, learner: OnlineLearnerRecipe, seed: int, look: "_Look", on_step: OnStep
+) -> OnlinePolicy:
+    world, points = layout.world(learner.worlds), layout.representation(learner)
+    assert world is not None
+    return train_online(
+        world,
+        learner.method,
+        None
+        if points is None
+        else load_representation(layout.points(points, seed) / "representation"),
+        steps=learner.steps,
+        seed=seed,
+        features=layout.recipe.features.config(world.observation_names),
+        on_step=on_step,
+        on_checkpoint=lambda step, policy: look(step, policy, {}),
+        checkpoint_every=max(1, learner.steps // layout.recipe.evaluate.curve_points),
+        **asdict(learner.config(layout.recipe.gamma)),
+    )
+
+
+@final
+class _Look:
+    """Plays a policy that is being learnt, and keeps what it saw; counts its own seconds."""
+
+    def __init__(self, layout: Layout, seed: int) -> None:
+        self.world, self.episodes = layout.world(), layout.recipe.evaluate.curve_episodes
+        self.seed = seed
+        self.looks: list[dict[str, float | None]] = []
+        self.seconds = 0.0
+
+    def __call__(
+        self, step: int, policy: AbstractPolicy, inspected: Mapping[str, float | None]
+    ) -> None:
+        began, played = time.perf_counter(), None
+        if self.world is not None:
+            seed = CURVE_SEED + self.seed
+            returns = episode_returns(policy, self.world, episodes=self.episodes, seed=seed)
+            played = returns.mean()
+        known = {"start_q": None, "near_share": None} | dict(inspected)
+        self.looks.append({"step": step, "return": played, **known})
+        self.seconds += time.perf_counter() - began
 
 
 def _learning_data(layout: Layout, learner: LearnerRecipe, seed: int, log: Log) -> Log | Relabelled:
@@ -401,7 +455,7 @@ def _inspect(policy: Policy, log: Log, seed: int, states: int = 256) -> dict[str
     }
 
 
-def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> Path:
+def judge(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path:
     """Plays a trained policy and estimates its value from the log alone."""
     folder, recipe = layout.judgement(learner, seed), layout.recipe
     stage = f"judge {learner.name} seed {seed}"
@@ -443,7 +497,7 @@ def judge(layout: Layout, learner: LearnerRecipe, seed: int, tell: OnEvent) -> P
 
 
 def _points_for_judging(
-    layout: Layout, learner: LearnerRecipe, seed: int
+    layout: Layout, learner: AnyLearner, seed: int
 ) -> AbstractRepresentation | None:
     """Points for the Q of a learner of ids, if the recipe names some; else the policy's own."""
     wanted = layout.judging_representation(learner)
@@ -456,7 +510,7 @@ def results(layout: Layout) -> dict[str, Any]:
     """All that the run found, in one JSON object: what a report and a result table are made of."""
     recipe = layout.recipe
     runs = []
-    for learner in recipe.learners:
+    for learner in recipe.policies:
         for seed in recipe.seeds:
             policy, judged = layout.policy(learner, seed), layout.judgement(learner, seed)
             runs.append(
@@ -465,7 +519,7 @@ def results(layout: Layout) -> dict[str, Any]:
                     "method": learner.method,
                     "representation": learner.representation,
                     "seed": seed,
-                    "steps": learner.config(recipe.gamma).steps,
+                    "steps": _steps(learner, recipe.gamma),
                     "train_seconds": read_json(policy / DONE)["seconds"],
                     "curve": read_json(policy / "curve.json"),
                     **read_json(judged / "judgement.json"),
@@ -492,6 +546,12 @@ def results(layout: Layout) -> dict[str, Any]:
         "probes": probes,
         "runs": runs,
     }
+
+
+def _steps(learner: AnyLearner, gamma: float) -> int:
+    """Gradient steps; decisions of a learner in the world."""
+    online = isinstance(learner, OnlineLearnerRecipe)
+    return learner.steps if online else learner.config(gamma).steps
 
 
 def _telling(tell: OnEvent, stage: str) -> OnStep:
@@ -541,7 +601,7 @@ def _learner_tasks(
     return {
         pool.submit(_learner_task, layout, learner, each): None
         for each in (layout.recipe.seeds if seed is None else (seed,))
-        for learner in layout.recipe.learners
+        for learner in layout.recipe.policies
         if layout.waits_for(learner) == points
     }
 
@@ -582,6 +642,6 @@ def _points_task(layout: Layout, representation: RepresentationRecipe, seed: int
     make_points(layout, representation, seed, _EVENTS[0].put)
 
 
-def _learner_task(layout: Layout, learner: LearnerRecipe, seed: int) -> None:
+def _learner_task(layout: Layout, learner: AnyLearner, seed: int) -> None:
     make_policy(layout, learner, seed, _EVENTS[0].put)
     judge(layout, learner, seed, _EVENTS[0].put)

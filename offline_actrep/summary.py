@@ -248,7 +248,7 @@ def _curves(found: Mapping[str, Any], figures: Path) -> list[Section]:
         "wants lies near a real action's point. A Q above what the world can pay, or a share "
         "near 0, says that the learner trusts points where no action is."
     )
-    return [Section("Learning curves", text, (), (FigureFile(file, "By gradient step."),))]
+    return [Section("Learning curves", text, (), (FigureFile(file, "By gradient step; by decision for learners in the world."),))]
 
 
 def _measured(looks: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | None:
@@ -263,7 +263,7 @@ def _walks(layout: Layout, figures: Path, episodes: int = 8) -> list[Section]:
     if not isinstance(world, Maze):
         return []
     paths = {}
-    for learner in layout.recipe.learners:
+    for learner in layout.recipe.policies:
         policy = load_policy(layout.policy(learner, layout.recipe.seeds[0]))
         paths[learner.name] = _positions(policy, world)
     file = plots.save(plots.trajectories(_scene(world), paths), figures / "trajectories.png")

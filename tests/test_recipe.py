@@ -24,7 +24,7 @@ def refused(tmp_path: Path, *changes: tuple[str, str]) -> str:
 def test_every_pipeline_of_the_project_is_a_recipe(file: Path) -> None:
     recipe = read_recipe(file)
     assert recipe.name == file.stem
-    assert recipe.learners
+    assert recipe.policies
 
 
 def test_there_are_pipelines() -> None:
@@ -200,3 +200,62 @@ def test_a_recipe_cannot_be_changed(tmp_path: Path) -> None:
     assert isinstance(recipe, Recipe)
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "other"
+
+
+ONLINE = """
+[[online]]
+name = "in the world"
+method = "ppo"
+representation = "merlion"
+steps = 64
+"""
+
+
+def test_a_learner_in_the_world_takes_the_recipes_discount_and_its_own_settings() -> None:
+    content = {
+        "name": "n",
+        "gamma": 0.9,
+        "log": {"collect": {"behaviour": "uniform", "rows": 10}},
+        "world": {"name": "maze"},
+        "online": [{"name": "o", "method": "discrete_ppo", "steps": 5, "settings": {"n_steps": 7}}],
+    }
+    recipe = Recipe.model_validate(content)
+    (learner,) = recipe.policies
+    config = learner.config(recipe.gamma)
+    assert (config.gamma, getattr(config, "n_steps", None)) == (0.9, 7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('method = "ppo"', 'method = "discrete_ppo"', "discrete_ppo takes no representation"),
+        ('representation = "merlion"\nsteps', "steps", "ppo needs representation"),
+        ('method = "ppo"', 'method = "pbo"', "unknown online learner 'pbo'"),
+        ('"merlion"\nsteps', '"other"\nsteps', "asks for representation 'other'"),
+        ('name = "in the world"', 'name = "on ids"', "two learners are called 'on ids'"),
+        ("steps = 64", "steps = 0", "online.0.steps"),
+    ],
+)
+def test_a_learner_in_the_world_is_checked_as_the_others(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    base = write_recipe(tmp_path / "base").read_text(encoding="utf-8")
+    assert old in ONLINE
+    file = write_recipe(tmp_path, text=base + ONLINE.replace(old, new))
+    with pytest.raises(ValueError, match=said):
+        read_recipe(file)
+
+
+def test_learning_in_the_world_needs_one(tmp_path: Path) -> None:
+    content = {
+        "name": "n",
+        "log": {"path": "log.parquet"},
+        "online": [{"name": "o", "method": "discrete_ppo", "steps": 5}],
+    }
+    with pytest.raises(ValueError, match=r"add a \[world\] table"):
+        Recipe.model_validate(content)
+
+
+def test_a_recipe_without_any_learner_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[\[learners\]\] or \[\[online\]\]"):
+        Recipe.model_validate({"name": "n", "log": {"path": "log.parquet"}})

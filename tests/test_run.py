@@ -19,6 +19,7 @@ from offline_actrep.files.artifact import DONE, is_whole, read_json
 from offline_actrep.recipe import read_recipe
 from offline_actrep.run import Event, Layout, run
 from offline_actrep.saved import load_policy, load_representation
+from offline_actrep.summary import summarise
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
 SLOWER = ("{ steps = 20, hidden = [8] }", "{ steps = 300, hidden = [8] }")
@@ -317,3 +318,29 @@ def check_what_is_left(layout: Layout) -> None:
     points = layout.points(recipe.representations[0], 0)
     load_representation(points / "representation")
     read_json(points / "probe.json")
+
+
+def test_learners_in_the_world_stand_beside_those_of_the_log(tmp_path: Path) -> None:
+    online = (
+        '\n[[online]]\nname = "points in the world"\nmethod = "ppo"\nrepresentation = "merlion"\n'
+        "steps = 64\nworlds = 8\nsettings = { hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }\n"
+        '\n[[online]]\nname = "ids in the world"\nmethod = "discrete_ppo"\n'
+        "steps = 64\nworlds = 8\nsettings = { hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }\n"
+    )
+    base = write_recipe(tmp_path / "base", ("seeds = [0, 1]", "seeds = [0]"))
+    text = base.read_text(encoding="utf-8") + online
+    recipe = read_recipe(write_recipe(tmp_path, text=text))
+    alone, both = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b", workers=2)
+    found = results_of(alone.folder)
+    assert found == results_of(both.folder)
+    rows = {row["learner"]: row for row in found["runs"]}
+    assert list(rows) == ["on points", "on ids", "points in the world", "ids in the world"]
+    for name in ("points in the world", "ids in the world"):
+        assert rows[name]["steps"] == 64
+        assert len(rows[name]["returns"]) == 4
+        assert [look["step"] for look in rows[name]["curve"]] == [32, 64]
+        assert "fqe" not in rows[name]
+    events: list[Event] = []
+    run(recipe, tmp_path / "a", on_event=events.append)
+    assert ends(events)["train ids in the world seed 0"] == "kept"
+    summarise(alone)
