@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from pydantic import ValidationError
@@ -38,6 +39,7 @@ from offline_actrep.dataset import make_dataset, measure, overview, read_dataset
 from offline_actrep.dataset import publish as publish_datasets
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
+from offline_actrep.files.artifact import new_artifact, write_json
 from offline_actrep.files.exchange.ngram_purchases import read_purchases
 from offline_actrep.files.parquet import ColumnMapping, read_log, write_action_table, write_log
 from offline_actrep.gallery import draw_worlds
@@ -45,6 +47,9 @@ from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.train import train as train_learner
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.train import train_online
+from offline_actrep.ope.propensities import PropensityConfig, estimate_propensities
+from offline_actrep.plots import calibration
+from offline_actrep.plots import save as save_figure
 from offline_actrep.recipe import read_recipe
 from offline_actrep.relabel import Relabelled
 from offline_actrep.relabel import relabel as relabel_log
@@ -353,6 +358,41 @@ def estimate(
             **_settings(settings),
         )
     _say(found.as_dict(), as_json)
+
+
+@app.command()
+def propensities(
+    log: LogFiles,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    seed: Seed = 0,
+    fourier: Fourier = None,
+    columns: Columns = None,
+    actions: Actions = None,
+    settings: Settings = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Estimate the probability of every logged action; says how well calibrated it is.
+
+    Writes the log with these propensities in place of its own, and a calibration curve. Logged
+    propensities, where there are any, are compared with them.
+    """
+    with _refusing(as_json), _bar("propensities") as on_step:
+        read = _read(log, columns, actions)
+        made = estimate_propensities(
+            read,
+            seed=seed,
+            features=_features(read, fourier),
+            config=PropensityConfig(**_settings(settings)),
+            on_step=on_step,
+        )
+        with new_artifact(out, {"kind": "propensities", "seed": seed}) as draft:
+            write_log(made.on(read), draft / "log.parquet")
+            write_action_table(read.action_set, draft / "actions.parquet")
+            write_json(draft / "propensities.json", made.as_dict())
+            bins = np.array([(b.predicted, b.observed, b.low, b.high) for b in made.curve])
+            save_figure(calibration(*bins.T), draft / "calibration.png")
+        said = {name: value for name, value in made.as_dict().items() if name != "curve"}
+        _say({"out": str(out)} | said, as_json)
 
 
 def main() -> None:

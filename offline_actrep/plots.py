@@ -659,6 +659,44 @@ def distance_fit(predicted: Float[np.ndarray, " N"], target: Float[np.ndarray, "
     return figure
 
 
+def calibration(
+    predicted: Float[np.ndarray, " K"],
+    observed: Float[np.ndarray, " K"],
+    low: Float[np.ndarray, " K"],
+    high: Float[np.ndarray, " K"],
+) -> Figure:
+    """How often actions of a predicted probability were the logged ones, on log scales.
+
+    A bin in which none was found is drawn as an arrow down from its upper end.
+
+    Args:
+        predicted: mean probability of a bin.
+        observed: share that was logged.
+        low: lower end of the 95 % interval of it.
+        high: upper end.
+
+    Raises:
+        ValueError: there is no bin.
+    """
+    if not len(predicted):
+        raise ValueError("a calibration curve needs at least one bin, got none")
+    figure = _figure(5.0, 4.4)
+    ax = figure.subplots()
+    _clean(ax)
+    seen = observed > 0
+    least = 0.5 * float(min(predicted.min(), observed[seen].min() if seen.any() else 1.0))
+    ax.plot([least, 1], [least, 1], color=GREY, linestyle="--", linewidth=1.0)
+    below = np.clip(observed - np.maximum(low, least), 0, None)[seen]
+    above = np.clip(high - observed, 0, None)[seen]
+    style = {"color": PALETTE[0], "linewidth": 1.4, "markersize": 5, "capsize": 3}
+    ax.errorbar(predicted[seen], observed[seen], yerr=[below, above], fmt="o-", **style)
+    ax.plot(predicted[~seen], high[~seen], "v", color=PALETTE[0], fillstyle="none")
+    ax.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3), aspect="equal")
+    ax.set_xlabel("predicted probability of an action")
+    ax.set_ylabel("share that was logged (95 % interval)")
+    return figure
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Writes a PNG, whole or not at all; the same figure gives the same bytes.
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from tiny import write_recipe
@@ -233,6 +234,26 @@ def test_estimate_gives_an_estimate(made: Made, name: str) -> None:
     said = call("estimate", policy, made.log, "--actions", made.actions, *FQE)
     assert said.keys() == ESTIMATE
     assert said["low"] < said["value"] < said["high"]
+
+
+def test_propensities_give_a_log_with_them_and_say_how_good_they_are(
+    made: Made, tmp_path: Path
+) -> None:
+    said = call(
+        "propensities", made.log, "--actions", made.actions, "--out", tmp_path / "p",
+        "--set", "steps=5", "--set", "hidden=[8]",
+    )  # fmt: skip
+    assert said["out"] == str(tmp_path / "p")
+    assert said["agreement"].keys() >= {"rank_correlation", "mean_weight"}
+    before = read_log(made.log, action_table=made.actions)
+    after = read_log(
+        tmp_path / "p" / "log.parquet", action_table=tmp_path / "p" / "actions.parquet"
+    )
+    assert after.action_probabilities is not None and before.action_probabilities is not None
+    assert (after.action_probabilities != before.action_probabilities).any()
+    np.testing.assert_array_equal(after.actions, before.actions)
+    assert len(json.loads((tmp_path / "p" / "propensities.json").read_text())["curve"]) >= 1
+    assert (tmp_path / "p" / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_run_and_report_show_the_same_results(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ def bold(ax: Axes) -> list[np.ndarray]:
     return [line.get_xydata() for line in ax.lines if line.get_linewidth() == 2.2]
 
 
+CALIBRATION = (
+    np.array([0.001, 0.01, 0.2]),
+    np.array([0.0, 0.02, 0.25]),
+    np.array([0.0, 0.015, 0.2]),
+    np.array([0.004, 0.025, 0.3]),
+)
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: plots.learning_curves({"a": curve(1, 2, 3)}, references={"log": 2.5}),
     "points": lambda: plots.point_map([panel(chosen=np.array([0.5, -0.5]))]),
@@ -72,6 +79,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "histogram": lambda: plots.histogram(np.arange(9.0) / 2, label="reward", title="Rewards"),
     "frequency": lambda: plots.action_frequency(np.array([5, 0, 1])),
+    "calibration": lambda: plots.calibration(*CALIBRATION),
     "fit": lambda: plots.distance_fit(np.array([0.0, 1.0, 2.1]), np.array([0.0, 1.1, 2.0])),
 }
 
@@ -174,7 +182,7 @@ def test_panels_without_data_are_left_out() -> None:
         "Q at the start state",
         "chosen points near",
     ]
-    assert [ax.get_xlabel() for ax in figure.axes] == ["", "gradient steps"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "steps"]
     assert figure.axes[1].get_ylim() == (-0.04, 1.04)
     assert [tick.get_text() for tick in figure.axes[1].get_yticklabels()][1:-1] == [
         *("0", "20", "40", "60", "80", "100")
@@ -482,3 +490,15 @@ def test_film_strips_show_every_frame_in_its_row() -> None:
 def test_film_strips_that_show_nothing_are_refused(strips: list[plots.FilmStrip]) -> None:
     with pytest.raises(ValueError, match=r"at least one episode|at least 1"):
         plots.film_strips(strips)
+
+
+def test_calibration_draws_bins_with_their_intervals_and_empty_ones_apart() -> None:
+    ax = plots.calibration(*CALIBRATION).axes[0]
+    diagonal, found, *_, empty = ax.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    np.testing.assert_allclose(found.get_ydata(), [0.02, 0.25])
+    np.testing.assert_allclose(empty.get_xdata(), [0.001])
+    np.testing.assert_allclose(empty.get_ydata(), [0.004])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    with pytest.raises(ValueError, match="at least one bin"):
+        plots.calibration(*(np.zeros(0),) * 4)
