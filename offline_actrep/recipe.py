@@ -225,6 +225,9 @@ class EvaluateRecipe(Strict):
     """How often a learning curve looks at the policy."""
     curve_episodes: Annotated[int, Field(ge=1)] = 64
     """Episodes of one such look."""
+    candidates: Annotated[int, Field(ge=1)] = 1
+    """How many of the last looks' policies are kept for FQE to choose among; 1 for none but the
+    last."""
 
 
 class Recipe(Strict):

@@ -7,6 +7,7 @@ Representations, and then learners, run side by side, one process and one torch 
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from offline_actrep.behaviour import collect, make_behaviour
+from offline_actrep.core.cost import costing
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.core.progress import OnStep, note
@@ -60,6 +62,7 @@ from offline_actrep.rollout import episode_returns, returns_at
 from offline_actrep.saved import (
     load_policy,
     load_representation,
+    save_policy,
     save_representation,
     write_policy,
 )
@@ -70,6 +73,8 @@ EVALUATION_SEED = 10_000
 """Worlds of an evaluation are seeded with this plus the run's seed: never those of a log."""
 CURVE_SEED = 20_000
 """The same for the looks of a learning curve."""
+CANDIDATES = "candidates"
+"""Folder of the policies that FQE may choose among, in a policy's own."""
 NEAR = 0.05
 """A wanted point is near a real one if no coordinate is, on average, further off than this."""
 
@@ -329,22 +334,26 @@ def make_points(
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
-    log, world, started = layout.read_log(), layout.world(1), time.perf_counter()
-    made = fit(
-        representation.method,
-        log,
-        seed=seed,
-        features=layout.features(log),
-        on_step=_telling(tell, stage),
-        **layout.representation_settings(representation),
-    )
-    seconds = time.perf_counter() - started
+    log, world = layout.read_log(), layout.world(1)
+    with costing() as fitting:
+        made = fit(
+            representation.method,
+            log,
+            seed=seed,
+            features=layout.features(log),
+            on_step=_telling(tell, stage),
+            **layout.representation_settings(representation),
+        )
+    with costing() as relabelling:
+        relabelled = relabel(log, made)
     probed = probe(log, made, seed=seed, effects=None if world is None else world.effects)
-    with new_artifact(folder, {"kind": "points", "seconds": seconds, "seed": seed}) as draft:
+    about = {"kind": "points", "seed": seed, "seconds": fitting.seconds}
+    about["cost"] = {"fit": fitting.as_dict(), "relabel": relabelling.as_dict()}
+    with new_artifact(folder, about) as draft:
         save_representation(made, draft / "representation")
         write_json(draft / "probe.json", probed.as_dict())
-        relabel(log, made).write_parquet(draft / "relabelled.parquet")
-    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
+        relabelled.write_parquet(draft / "relabelled.parquet")
+    tell(Event(stage, 1, 1, f"{fitting.seconds:.0f} s"))
     return folder
 
 
@@ -355,17 +364,19 @@ def make_policy(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
-    look, on_step = _Look(layout, seed), _telling(tell, stage)
-    started = time.perf_counter()
-    if isinstance(learner, OnlineLearnerRecipe):
-        policy = _train_in_world(layout, learner, seed, look, on_step)
-    else:
-        policy = _train_on_log(layout, learner, seed, look, on_step)
-    seconds = time.perf_counter() - started - look.seconds
-    with new_artifact(folder, {"kind": "policy", "seconds": seconds, "seed": seed}) as draft:
+    about: dict[str, Any] = {"kind": "policy", "seed": seed}
+    with new_artifact(folder, about) as draft:
+        look, on_step = _Look(layout, seed, draft / CANDIDATES), _telling(tell, stage)
+        with costing() as cost:
+            if isinstance(learner, OnlineLearnerRecipe):
+                policy = _train_in_world(layout, learner, seed, look, on_step)
+            else:
+                policy = _train_on_log(layout, learner, seed, look, on_step)
+            cost.pauses = look.seconds
+        about |= {"seconds": cost.seconds, "cost": {"train": cost.as_dict()}}
         write_policy(policy, draft)
         write_json(draft / "curve.json", look.looks)
-    tell(Event(stage, 1, 1, f"{seconds:.0f} s"))
+    tell(Event(stage, 1, 1, f"{cost.seconds:.0f} s"))
     return folder
 
 
@@ -409,25 +420,39 @@ def _train_in_world(
 
 @final
 class _Look:
-    """Plays a policy that is being learnt, and keeps what it saw; counts its own seconds."""
+    """Plays a policy that is being learnt, and keeps what it saw; counts its own seconds.
 
-    def __init__(self, layout: Layout, seed: int) -> None:
-        self.world, self.episodes = layout.world(), layout.recipe.evaluate.curve_episodes
-        self.seed = seed
+    Where FQE is to choose, the policies of the last looks are kept as well.
+    """
+
+    def __init__(self, layout: Layout, seed: int, kept: Path) -> None:
+        self.world, self.config = layout.world(), layout.recipe.evaluate
+        self.seed, self.kept = seed, kept
         self.looks: list[dict[str, float | None]] = []
         self.seconds = 0.0
 
     def __call__(
-        self, step: int, policy: AbstractPolicy, inspected: Mapping[str, float | None]
+        self, step: int, policy: Policy | OnlinePolicy, inspected: Mapping[str, float | None]
     ) -> None:
         began, played = time.perf_counter(), None
         if self.world is not None:
-            seed = CURVE_SEED + self.seed
-            returns = episode_returns(policy, self.world, episodes=self.episodes, seed=seed)
-            played = returns.mean()
+            seed, episodes = CURVE_SEED + self.seed, self.config.curve_episodes
+            played = episode_returns(policy, self.world, episodes=episodes, seed=seed).mean()
         known = {"start_q": None, "near_share": None} | dict(inspected)
         self.looks.append({"step": step, "return": played, **known})
+        if self.config.candidates > 1:
+            self._keep(step, policy)
         self.seconds += time.perf_counter() - began
+
+    def _keep(self, step: int, policy: Policy | OnlinePolicy) -> None:
+        save_policy(policy, self.kept / f"{step:09d}")
+        for outdated in candidates(self.kept)[: -self.config.candidates]:
+            shutil.rmtree(outdated)
+
+
+def candidates(kept: Path) -> list[Path]:
+    """The policies that were kept in a folder, by step."""
+    return sorted(kept.iterdir()) if kept.is_dir() else []
 
 
 def _learning_data(layout: Layout, learner: LearnerRecipe, seed: int, log: Log) -> Log | Relabelled:
@@ -457,18 +482,43 @@ def _inspect(policy: Policy, log: Log, seed: int, states: int = 256) -> dict[str
 
 def judge(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path:
     """Plays a trained policy and estimates its value from the log alone."""
-    folder, recipe = layout.judgement(learner, seed), layout.recipe
+    folder = layout.judgement(learner, seed)
     stage = f"judge {learner.name} seed {seed}"
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
     tell(Event(stage, 0, 1))
-    policy, log, world = (
-        load_policy(layout.policy(learner, seed)),
-        layout.read_log(),
-        layout.world(),
-    )
-    found: dict[str, Any] = {}
+    trained, log = layout.policy(learner, seed), layout.read_log()
+    found = _judged(layout, learner, seed, load_policy(trained), log, _telling(tell, stage))
+    tried: list[dict[str, Any]] = [
+        {"step": int(each.name)}
+        | _judged(layout, learner, seed, load_policy(each), log, _telling(tell, stage))
+        for each in candidates(trained / CANDIDATES)
+    ]
+    if tried and layout.estimator(learner) is not None:
+        best = max(tried, key=lambda one: one["fqe"]["value"])
+        found["chosen_by_fqe"] = best
+        found["candidates"] = [
+            {"step": one["step"], "fqe": one["fqe"], "mean_return": _mean(one.get("returns"))}
+            for one in tried
+        ]
+    with new_artifact(folder, {"kind": "judgement", "seed": seed}) as draft:
+        write_json(draft / "judgement.json", found)
+    tell(Event(stage, 1, 1))
+    return folder
+
+
+def _judged(
+    layout: Layout,
+    learner: AnyLearner,
+    seed: int,
+    policy: AbstractPolicy,
+    log: Log,
+    on_step: OnStep,
+) -> dict[str, Any]:
+    """Returns where there is a world, FQE where it is asked for, and what a decision costs."""
+    found: dict[str, Any] = {"decide_seconds": _decide_seconds(policy, log, seed)}
+    recipe, world = layout.recipe, layout.world()
     if world is not None:
         plain, discounted = returns_at(
             policy,
@@ -486,14 +536,25 @@ def judge(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path
             "fqe",
             seed=seed,
             representation=_points_for_judging(layout, learner, seed),
-            on_step=_telling(tell, stage),
+            on_step=on_step,
             **asdict(estimator),
         )
         found["fqe"] = judged.as_dict()
-    with new_artifact(folder, {"kind": "judgement", "seed": seed}) as draft:
-        write_json(draft / "judgement.json", found)
-    tell(Event(stage, 1, 1))
-    return folder
+    return found
+
+
+def _decide_seconds(policy: AbstractPolicy, log: Log, seed: int, decisions: int = 512) -> float:
+    """Seconds a decision, in a batch of logged states; allowed sets apart."""
+    rows = np.random.default_rng(seed).integers(len(log), size=decisions)
+    states = log.observations[rows]
+    policy.choose(states[:8])
+    with costing() as cost:
+        policy.choose(states)
+    return cost.seconds / decisions
+
+
+def _mean(values: list[float] | None) -> float | None:
+    return None if values is None else float(np.mean(values))
 
 
 def _points_for_judging(
@@ -521,6 +582,7 @@ def results(layout: Layout) -> dict[str, Any]:
                     "seed": seed,
                     "steps": _steps(learner, recipe.gamma),
                     "train_seconds": read_json(policy / DONE)["seconds"],
+                    "cost": read_json(policy / DONE)["cost"],
                     "curve": read_json(policy / "curve.json"),
                     **read_json(judged / "judgement.json"),
                 }
@@ -530,6 +592,7 @@ def results(layout: Layout) -> dict[str, Any]:
             "representation": representation.name,
             "seed": seed,
             "fit_seconds": read_json(layout.points(representation, seed) / DONE)["seconds"],
+            "cost": read_json(layout.points(representation, seed) / DONE)["cost"],
             **read_json(layout.points(representation, seed) / "probe.json"),
         }
         for representation in recipe.representations

@@ -68,10 +68,10 @@ def publish(layout: Layout, folder: Path) -> list[Path]:
     """
     found = read_json(layout.folder / "results.json")
     for run in found["runs"]:
-        for name in ("returns", "discounted_returns"):
-            if name in run:
-                run[f"mean_{name}"] = float(np.mean(run[name]))
-                run["episodes"] = len(run.pop(name))
+        for judged in (run, run.get("chosen_by_fqe", {})):
+            for name in {"returns", "discounted_returns"} & judged.keys():
+                judged[f"mean_{name}"] = float(np.mean(judged[name]))
+                judged["episodes"] = len(judged.pop(name))
     references = {
         name: mean_estimate(np.asarray(values), seed=0).as_dict()
         for name, values in found["references"].items()

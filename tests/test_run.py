@@ -19,10 +19,12 @@ from offline_actrep.files.artifact import DONE, is_whole, read_json
 from offline_actrep.recipe import read_recipe
 from offline_actrep.run import Event, Layout, run
 from offline_actrep.saved import load_policy, load_representation
-from offline_actrep.summary import summarise
+from offline_actrep.summary import publish, summarise
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
 SLOWER = ("{ steps = 20, hidden = [8] }", "{ steps = 300, hidden = [8] }")
+SHORT = "{ hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }"
+"""Settings of a learner in the world that is done in a moment."""
 STAGES = {
     "log",
     *(f"points merlion seed {seed}" for seed in (0, 1)),
@@ -61,7 +63,11 @@ def copied(finished: Layout, tmp_path: Path) -> Path:
 
 def without_seconds(content: Any) -> Any:
     if isinstance(content, dict):
-        return {k: without_seconds(v) for k, v in content.items() if not k.endswith("seconds")}
+        return {
+            k: without_seconds(v)
+            for k, v in content.items()
+            if not (k.endswith("seconds") or k == "cost")
+        }
     return [without_seconds(v) for v in content] if isinstance(content, list) else content
 
 
@@ -323,9 +329,9 @@ def check_what_is_left(layout: Layout) -> None:
 def test_learners_in_the_world_stand_beside_those_of_the_log(tmp_path: Path) -> None:
     online = (
         '\n[[online]]\nname = "points in the world"\nmethod = "ppo"\nrepresentation = "merlion"\n'
-        "steps = 64\nworlds = 8\nsettings = { hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }\n"
+        "steps = 64\nworlds = 8\nsettings = " + SHORT + "\n"
         '\n[[online]]\nname = "ids in the world"\nmethod = "discrete_ppo"\n'
-        "steps = 64\nworlds = 8\nsettings = { hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }\n"
+        "steps = 64\nworlds = 8\nsettings = " + SHORT + "\n"
     )
     base = write_recipe(tmp_path / "base", ("seeds = [0, 1]", "seeds = [0]"))
     text = base.read_text(encoding="utf-8") + online
@@ -344,3 +350,24 @@ def test_learners_in_the_world_stand_beside_those_of_the_log(tmp_path: Path) -> 
     run(recipe, tmp_path / "a", on_event=events.append)
     assert ends(events)["train ids in the world seed 0"] == "kept"
     summarise(alone)
+
+
+def test_fqe_chooses_among_the_last_looks_without_seeing_the_world(tmp_path: Path) -> None:
+    file = write_recipe(
+        tmp_path, ("seeds = [0, 1]", "seeds = [0]"), ("curve_points = 2", "curve_points = 4"),
+        ("curve_episodes = 2", "curve_episodes = 2\ncandidates = 3"),
+    )  # fmt: skip
+    layout = run(read_recipe(file), tmp_path / "runs")
+    rows = read_json(layout.folder / "results.json")["runs"]
+    assert len(rows) == 2
+    for row in rows:
+        assert [one["step"] for one in row["candidates"]] == [10, 15, 20]
+        values = [one["fqe"]["value"] for one in row["candidates"]]
+        chosen = row["candidates"][values.index(max(values))]
+        assert row["chosen_by_fqe"]["step"] == chosen["step"]
+        assert sum(row["chosen_by_fqe"]["returns"]) / 4 == pytest.approx(chosen["mean_return"])
+        assert row["candidates"][-1]["fqe"] == row["fqe"]
+        assert row["cost"]["train"]["seconds"] > 0 and row["decide_seconds"] > 0
+    publish(layout, tmp_path / "kept")
+    kept = read_json(tmp_path / "kept" / "tiny.json")["runs"]
+    assert all("returns" not in row["chosen_by_fqe"] for row in kept)

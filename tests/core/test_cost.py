@@ -1,0 +1,36 @@
+"""A cost is what it says: seconds without pauses, and the peak of the block alone."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offline_actrep.core.cost import Cost, costing
+
+
+def test_seconds_leave_pauses_out() -> None:
+    with costing() as cost:
+        time.sleep(0.05)
+        began = time.perf_counter()
+        time.sleep(0.2)
+        cost.pauses += time.perf_counter() - began
+    assert 0.04 < cost.seconds < 0.2
+    assert cost.as_dict().keys() == {"seconds", "peak_mb"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+def test_the_peak_is_of_this_block() -> None:
+    with costing() as large:
+        np.ones(25_000_000).sum()
+    with costing() as small:
+        np.ones(1000).sum()
+    assert large.peak_mb is not None and small.peak_mb is not None
+    assert large.peak_mb - small.peak_mb > 150
+
+
+def test_a_cost_is_filled_when_the_work_fails() -> None:
+    kept = Cost()
+    with pytest.raises(RuntimeError), costing() as kept:
+        raise RuntimeError
+    assert kept.seconds > 0
