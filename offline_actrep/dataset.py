@@ -52,10 +52,11 @@ from offline_actrep.files.artifact import (
     write_text,
 )
 from offline_actrep.files.parquet import read_log, write_action_table, write_log
+from offline_actrep.files.toml import Strict, read_toml
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.online.train import train_online
-from offline_actrep.recipe import FeaturesRecipe, Strict, WorldRecipe, read_toml
+from offline_actrep.recipe import PATHS, FeaturesRecipe, WorldRecipe
 from offline_actrep.report import Table, markdown_table
 from offline_actrep.representations.external import external_points
 from offline_actrep.saved import load_policy, write_policy
@@ -153,7 +154,7 @@ def read_dataset(path: str | Path) -> DatasetRecipe:
     Raises:
         ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
     """
-    return read_toml(Path(path), DatasetRecipe)
+    return read_toml(Path(path), DatasetRecipe, PATHS)
 
 
 @dataclass(frozen=True)

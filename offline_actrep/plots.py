@@ -578,6 +578,37 @@ def histogram(values: Real[np.ndarray, " N"], *, label: str, title: str) -> Figu
     return figure
 
 
+def bars(
+    edges: Float64[np.ndarray, " B_plus_1"],
+    heights: Float64[np.ndarray, " B"],
+    *,
+    label: str,
+    title: str,
+) -> Figure:
+    """A histogram that was counted elsewhere: so many values between each two edges.
+
+    Args:
+        label: what the values are, with their unit.
+    """
+    figure = _figure(WIDTH, 3.4)
+    ax = figure.subplots()
+    _clean(ax)
+    ax.bar(
+        edges[:-1],
+        heights,
+        width=np.diff(edges),
+        align="edge",
+        color=PALETTE[0],
+        edgecolor="white",
+        linewidth=0.4,
+    )
+    ax.set_title(f"{_wrap(title, 60)}\n(n = {round(heights.sum()):,})", fontsize=10.5)
+    ax.set_xlabel(_plain(label))
+    ax.set_ylabel("values (count)")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    return figure
+
+
 def _whole(finite: np.ndarray) -> bool:
     return bool((finite == np.round(finite)).all())
 

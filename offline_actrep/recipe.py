@@ -4,20 +4,18 @@ Numbers have their default and meaning where they are used (`MerlionConfig`, `Le
 `FqeConfig`); a recipe only names what differs. Paths are relative to the recipe's own folder.
 """
 
-import difflib
 import inspect
-import tomllib
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from offline_actrep.behaviour import BEHAVIOURS
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.files.parquet import ColumnMapping
+from offline_actrep.files.toml import Strict, read_toml
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
-from offline_actrep.offline.bridge import CONTINUOUS, LearnerConfig
+from offline_actrep.offline.learner import CONTINUOUS, LearnerConfig
 from offline_actrep.offline.train import settings as learner_settings
 from offline_actrep.online.learners import POINTS, OnlineConfig
 from offline_actrep.online.learners import settings as online_settings
@@ -25,12 +23,6 @@ from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
 from offline_actrep.simulators.catalog import WORLDS, make
 from offline_actrep.simulators.wrappers import ChangingConfig
-
-
-class Strict(BaseModel):
-    """Refuses what it does not know; cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class CollectSource(Strict):
@@ -93,7 +85,7 @@ class WorldRecipe(Strict):
     """A key of `WORLDS`."""
     preset: str | None = None
     """One of the world's presets; None for its own default."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """What else the world takes, e.g. `{ actuators = 10 }` in the maze."""
     changing_actions: ChangingConfig | None = None
     """Actions come and go: `{ share = 0.5, every = "step" }`."""
@@ -153,7 +145,7 @@ class RepresentationRecipe(Strict):
     """What learners and the report call it."""
     method: str
     """A key of `METHODS`."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Fields of the method's config."""
 
     @model_validator(mode="after")
@@ -168,10 +160,11 @@ class LearnerRecipe(Strict):
     name: str
     """What the report calls it."""
     method: str
-    """cql, bcq, td3_plus_bc (points), discrete_cql, discrete_bcq, discrete_bc (ids)."""
+    """One of `CONTINUOUS` (points: cql, bcq, plas, iql, td3_plus_bc, td3_decoded) or of `DISCRETE`
+    (ids: discrete_cql, discrete_bcq, discrete_bc, weighted_bc, masked_...)."""
     representation: str | None = None
     """Name of the representation, for learners of points."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Fields of `LearnerConfig`."""
 
     @model_validator(mode="after")
@@ -200,7 +193,7 @@ class OnlineLearnerRecipe(Strict):
     """Decisions, those of all worlds counted together."""
     worlds: Annotated[int, Field(ge=1)] = 64
     """How many worlds are learnt in side by side."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Fields of `OnlineConfig`."""
 
     @model_validator(mode="after")
@@ -295,25 +288,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
     """
-    return read_toml(Path(path), Recipe)
-
-
-_Read = TypeVar("_Read", bound=Strict)
-
-
-def read_toml(file: Path, model: type[_Read]) -> _Read:
-    """A file as the model asked for; see `read_recipe`."""
-    if not file.is_file():
-        raise ValueError(f"there is no recipe {file}")
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not TOML: {error}") from error
-    _absolute(content, file.resolve().parent)
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{file}:\n" + "\n".join(_explain(error, model))) from error
+    return read_toml(Path(path), Recipe, PATHS)
 
 
 PATHS = (
@@ -324,42 +299,6 @@ PATHS = (
     ("world", "settings", "data"),
 )
 """Keys that hold a path, or a list of them."""
-
-
-def _absolute(content: dict[str, Any], folder: Path) -> None:
-    for *tables, key in PATHS:
-        table: Any = content
-        for name in tables:
-            table = table.get(name) if isinstance(table, dict) else None
-        value = table.get(key) if isinstance(table, dict) else None
-        if isinstance(value, str):
-            table[key] = str(folder / value)
-        elif isinstance(value, list):
-            table[key] = [str(folder / entry) for entry in value]
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"]) or "recipe"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            key = str(problem["loc"][-1])
-            near = difflib.get_close_matches(key, _all_keys(model), n=3, cutoff=0.5)
-            message = f"unknown key{'; near it: ' + ', '.join(near) if near else ''}"
-        lines.append(f"  {place}: {message}")
-    return lines
-
-
-def _all_keys(kind: Any) -> list[str]:
-    """Every key that the model or a table within it knows."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = {name: field.annotation for name, field in kind.model_fields.items()}
-    elif is_dataclass(kind):
-        fields = {name: field.type for name, field in kind.__dataclass_fields__.items()}
-    else:
-        return sorted({key for part in get_args(kind) for key in _all_keys(part)})
-    return sorted({*fields, *(key for part in fields.values() for key in _all_keys(part))})
 
 
 def _one_of(owner: Any, what: str, name: str, known: Any) -> Any:

@@ -6,16 +6,21 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from offline_actrep.core.log import Log
+from offline_actrep.core.mapped import blocks
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.files.exchange.d3rlpy import MDPDataset, mdp_dataset
 from offline_actrep.files.exchange.minari import MinariDataset, minari_dataset
 from offline_actrep.files.parquet import write_log
 
-ROWS_AT_ONCE = 8192
+ROWS_AT_ONCE = 1024
+"""Rows that go through an encoder together: few enough that a layer of 256 stays in the cache."""
+
+_RELEASED_EVERY = 64
+"""Such chunks between two times that the pages of a mapped log are given back."""
 
 
 @final
@@ -70,18 +75,40 @@ def relabel(
     Raises:
         ValueError: the representation was made for another catalogue or observation size.
     """
+    check_fits(representation, log)
+    points = np.empty((len(log), representation.dim), np.float32)
+    for chunk, rows in enumerate(blocks(len(log), ROWS_AT_ONCE), 1):
+        points[rows] = embed_rows(representation, log.observations[rows], log.actions[rows])
+        if chunk % _RELEASED_EVERY == 0:
+            log.release()
+        if on_step is not None:
+            on_step(rows.stop, len(log), {})
+    return Relabelled(log, representation, points)
+
+
+def check_fits(representation: AbstractRepresentation, log: Log) -> None:
+    """Refuses a log of other actions or observations than the representation was made for.
+
+    Raises:
+        ValueError: it was made for another catalogue or observation size.
+    """
     representation.action_set.must_equal(log.action_set, "the representation", "the log")
     if representation.observation_size != log.observation_size:
         raise ValueError(
             f"the representation takes observations of {representation.observation_size} columns, "
             f"the log has {log.observation_size}"
         )
-    points = np.empty((len(log), representation.dim), np.float32)
-    for start in range(0, len(log), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        points[rows] = representation.embed(
-            torch.from_numpy(log.observations[rows]), torch.from_numpy(log.actions[rows])
-        ).numpy()
-        if on_step is not None:
-            on_step(min(start + ROWS_AT_ONCE, len(log)), len(log), {})
-    return Relabelled(log, representation, points)
+
+
+def embed_rows(
+    representation: AbstractRepresentation,
+    observations: Float32[np.ndarray, "R S"],
+    actions: Int64[np.ndarray, " R"],
+) -> Float32[np.ndarray, "R E"]:
+    """The points of dense actions in the observations beside them, from arrays of any kind."""
+    points = np.empty((len(actions), representation.dim), np.float32)
+    for rows in blocks(len(actions), ROWS_AT_ONCE):
+        # Copies, because torch takes no arrays that are read-only, as mapped ones are.
+        seen, taken = np.array(observations[rows]), np.array(actions[rows])
+        points[rows] = representation.embed(torch.from_numpy(seen), torch.from_numpy(taken)).numpy()
+    return points

@@ -19,9 +19,9 @@ from offline_actrep.files.artifact import (
     write_tensors,
 )
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
-from offline_actrep.offline.bridge import Learner, LearnerConfig
+from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
-from offline_actrep.offline.train import Policy, as_policy
+from offline_actrep.offline.train import Policy, untrained
 from offline_actrep.online import policies as online
 from offline_actrep.online.policies import NetworkActor, NetworkPolicy, OnlinePolicy
 from offline_actrep.representations import catalog
@@ -85,7 +85,6 @@ def _of_learner(
         "features": asdict(features.config),
         "observation_size": len(features.shift),
         "reward_scale": inner.reward_scale,
-        "action_size": len(inner.action_set) if isinstance(inner, IdPolicy) else inner.dim,
     }
     parts = {f"learner.{k}": v for k, v in learner.tensors().items()}
     return content, parts | {f"features.{k}": v for k, v in features.state_dict().items()}
@@ -111,15 +110,17 @@ def load_policy(folder: str | Path) -> Policy | OnlinePolicy:
         content["observation_size"], FeatureConfig(**content["features"])
     )
     features.load_state_dict(_under("features.", parts))
-    learner = Learner(
+    learner, policy = untrained(
         content["method"],
         LearnerConfig(**content["settings"]),
-        n_features=features.size,
-        action_size=content["action_size"],
+        features=features,
+        scale=content["reward_scale"],
+        action_set=action_set,
+        representation=representation,
         seed=0,
     )
     learner.load(_under("learner.", parts))
-    return as_policy(learner, features, content["reward_scale"], action_set, representation)
+    return policy
 
 
 def _write_representation(representation: AbstractRepresentation, draft: Path) -> None:

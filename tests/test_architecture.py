@@ -30,8 +30,20 @@ BELOW_RUN = {
     "evaluate",
     "recipe",
     "saved",
+    "relabel_stream",
 }
-BELOW_CLI = BELOW_RUN | {"run", "report", "plots", "card", "summary", "dataset", "gallery"}
+BELOW_CLI = BELOW_RUN | {
+    "run",
+    "report",
+    "plots",
+    "card",
+    "summary",
+    "dataset",
+    "gallery",
+    "convert",
+    "convert_report",
+    "console",
+}
 
 # A room may import itself and these.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -46,6 +58,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plots": {"core"},
     "behaviour": {"core", "rollout"},
     "relabel": {"core", "files", "files.exchange"},
+    "relabel_stream": {"core", "files", "relabel"},
+    "convert_report": {"core", "files", "report", "plots"},
+    "convert": {"core", "files", "convert_report"},
     "representations": {"core", "nets", "decoding"},
     "offline": {"core", "nets", "relabel", "files.exchange"},
     "online": {"core", "nets", "decoding", "rollout"},
@@ -58,7 +73,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gallery": BELOW_RUN | {"dataset", "report", "plots"},
     "run": BELOW_RUN,
     "summary": BELOW_RUN | {"run", "report", "plots"},
-    "cli": BELOW_CLI,
+    "console": {"core", "files", "nets", "simulators", "run"},
+    "cli_logs": BELOW_CLI,
+    "cli_worlds": BELOW_CLI,
+    "cli": BELOW_CLI | {"cli_logs", "cli_worlds"},
     FACE: BELOW_CLI | {"cli"},
 }
 

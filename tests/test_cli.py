@@ -16,9 +16,11 @@ import pytest
 from tiny import write_recipe
 from typer.testing import CliRunner
 
-from offline_actrep import cli
+from offline_actrep import cli, cli_worlds
 from offline_actrep.card import headroom
 from offline_actrep.cli import app
+from offline_actrep.console import parsed
+from offline_actrep.files.exchange.d3rlpy import read_d3rlpy
 from offline_actrep.files.parquet import read_log
 from offline_actrep.simulators.catalog import make
 from offline_actrep.simulators.maze import PRESETS
@@ -106,7 +108,7 @@ def test_collect_again_writes_the_same_log(made: Made, tmp_path: Path) -> None:
 def test_collect_writes_a_card_of_the_logs_headroom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "headroom", partial(headroom, episodes=4, steps=20))
+    monkeypatch.setattr(cli_worlds, "headroom", partial(headroom, episodes=4, steps=20))
     card = tmp_path / "CARD.md"
     said = call(
         "collect", "maze", "--preset", "tiny", "--behaviour", "uniform", "--rows", 400,
@@ -197,12 +199,12 @@ def test_probe_prints_a_table_for_people(made: Made) -> None:
 
 
 def test_relabel_writes_a_point_beside_every_action(made: Made, tmp_path: Path) -> None:
-    out = tmp_path / "relabelled.parquet"
-    said = call(
-        "relabel", made.log, "--actions", made.actions, "--points", made.points, "--out", out
-    )
-    before, after = pl.read_parquet(made.log), pl.read_parquet(out)
-    assert said == {"relabelled": str(out), "rows": len(before), "dim": 3}
+    out = tmp_path / "relabelled"
+    said = call("relabel", made.log, "--points", made.points, "--out", out)
+    before, after = pl.read_parquet(made.log), pl.read_parquet(out / "part-*.parquet")
+    whole = {"relabelled": str(out), "rows": len(before), "dim": 3, "parts": 1, "kept": 0}
+    assert said == whole
+    assert call("relabel", made.log, "--points", made.points, "--out", out) == whole | {"kept": 1}
     assert after["action"].to_list() == before["action"].to_list()
     points = after["point"].to_list()
     assert all(len(point) == 3 and max(map(abs, point)) <= 1 for point in points)
@@ -254,6 +256,91 @@ def test_propensities_give_a_log_with_them_and_say_how_good_they_are(
     np.testing.assert_array_equal(after.actions, before.actions)
     assert len(json.loads((tmp_path / "p" / "propensities.json").read_text())["curve"]) >= 1
     assert (tmp_path / "p" / "calibration.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_convert_makes_a_store_that_every_command_takes(made: Made, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    arguments = ["convert", made.log, "--actions", made.actions, "--out", store]
+    said = call(*arguments)
+    assert said["folder"] == str(store) and said["refused_rows"] == 0
+    assert said["rows"] == made.collected["rows"]
+    assert (store / "report.html").is_file() and (store / "report.json").is_file()
+    assert call(*arguments)["rows_read"] == 0, "what is finished is left as it is"
+    checked = call("check", store)
+    assert checked == {k: said.get(k, 16) for k in ("rows", "episodes", "actions")} | {
+        "store": str(store)
+    }
+    from_store = call("relabel", store, "--points", made.points, "--out", tmp_path / "a")
+    assert from_store["rows"] == said["rows"]
+    call("relabel", made.log, "--points", made.points, "--out", tmp_path / "b")
+    points = [
+        pl.read_parquet(tmp_path / each / "part-*.parquet")["point"].to_list() for each in "ab"
+    ]
+    assert points[0] == points[1]
+    refused = CliRunner().invoke(
+        app, ["check", str(made.log), "--json"]
+    )  # a file of parquet is no store
+    assert refused.exit_code == 2 and "error" in json.loads(refused.stdout)
+
+
+def test_convert_says_what_it_would_do_and_what_it_refused(made: Made, tmp_path: Path) -> None:
+    broken = pl.read_parquet(made.log).with_columns(
+        reward=pl.when(pl.int_range(pl.len()) == 3).then(float("nan")).otherwise("reward")
+    )
+    broken.write_parquet(tmp_path / "broken.parquet")
+    source = tmp_path / "broken.parquet"
+    look = CliRunner().invoke(app, ["convert", str(source), "--dry-run"])
+    assert look.exit_code == 0 and f"{len(broken):,} rows" in look.stdout
+    text = call("convert", source, "--explain")["explanation"]
+    assert "reward" in text and "observation" in text
+    failed = CliRunner().invoke(
+        app, ["convert", str(source), "--out", str(tmp_path / "no"), "--quarantine", "fail"]
+    )
+    assert failed.exit_code == 2 and "row 3" in failed.stderr
+    assert not (tmp_path / "no").exists()
+    kept = CliRunner().invoke(app, ["convert", str(source), "--out", str(tmp_path / "yes"), "-v"])
+    assert kept.exit_code == 0, kept.stderr
+    assert "quarantine.parquet" in kept.stdout and "row 3" in kept.stdout
+    silent = CliRunner().invoke(
+        app, ["convert", str(source), "--out", str(tmp_path / "yes"), "--quiet"]
+    )
+    assert silent.exit_code == 0 and silent.stdout == silent.stderr == ""
+    nowhere = CliRunner().invoke(app, ["convert", str(source)])
+    assert nowhere.exit_code == 2 and "--out" in nowhere.stderr
+
+
+def test_export_hands_a_log_on(made: Made, tmp_path: Path) -> None:
+    log = [made.log, "--actions", made.actions]
+    rllib, d3rlpy = tmp_path / "r.parquet", tmp_path / "d.h5"
+    call("export", *log, "--points", made.points, "--to", "rllib", "--out", rllib)
+    assert pl.read_parquet(rllib).height == made.collected["rows"]
+    call("export", *log, "--to", "d3rlpy", "--out", d3rlpy)
+    assert read_d3rlpy(d3rlpy).transition_count >= made.collected["rows"]
+    refused = CliRunner().invoke(
+        app, ["export", str(made.log), "--to", "minari", "--out", "tiny/maze-v0"]
+    )
+    assert refused.exit_code == 2 and "--points" in refused.stderr
+
+
+def test_import_names_the_logs_there_are(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["import", "netflix", str(tmp_path), "--out", "s"])
+    assert refused.exit_code == 2 and "movielens" in refused.stderr
+    refused = CliRunner().invoke(
+        app, ["import", "movielens", str(tmp_path), "--out", "s", "--set", "recnt=2"]
+    )
+    assert refused.exit_code == 2 and "near it: recent" in refused.stderr
+
+
+def test_import_makes_a_store(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n1,10,4.0,100\n1,20,3.0,200\n2,10,5.0,100\n2,20,1.0,900\n"
+    )
+    (tmp_path / "movies.csv").write_text(
+        "movieId,title,genres\n10,One (1999),Drama\n20,Two (2001),Comedy|Drama\n"
+    )
+    said = call("import", "movielens", tmp_path, "--out", tmp_path / "store")
+    assert said["rows"] == 4 and said["actions"] == 2
+    assert call("check", tmp_path / "store")["rows"] == 4
 
 
 def test_run_and_report_show_the_same_results(tmp_path: Path) -> None:
@@ -311,7 +398,7 @@ def test_progress_goes_to_standard_error(made: Made, tmp_path: Path) -> None:
         (["estimate", "{cloned}", "{log}", "--set", "refit=3"], "refit"),
         (["collect", "haze", "--out", "o"], "unknown world 'haze'"),
         (["collect", "--preset", "tiny", "--behaviour", "no", "--out", "o"], "'no'"),
-        (["run", "{folder}/no.toml"], "there is no recipe"),
+        (["run", "{folder}/no.toml"], "which is none"),
         (["report", "{recipe}"], "holds no finished run"),
     ],
     ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else "",
@@ -363,7 +450,7 @@ def test_interrupted_is_exit_code_130(made: Made, monkeypatch: pytest.MonkeyPatc
 def test_settings_are_numbers_lists_or_words(
     entries: list[str] | None, settings: dict[str, Any]
 ) -> None:
-    assert cli._settings(entries) == settings
+    assert parsed(entries) == settings
 
 
 @pytest.mark.parametrize("table", ["", "[columns]\n"])
@@ -376,14 +463,14 @@ def test_a_log_with_other_column_names_is_read_by_a_mapping(
     lines = [f'{ours} = "{theirs}"\n' for ours, theirs in names.items()]
     mapping.write_text(table + "".join(lines), encoding="utf-8")
     said = call(
-        "relabel", tmp_path / "own.parquet", "--columns", mapping, "--actions", made.actions,
-        "--points", made.points, "--out", tmp_path / "out.parquet",
+        "relabel", tmp_path / "own.parquet", "--columns", mapping,
+        "--points", made.points, "--out", tmp_path / "out",
     )  # fmt: skip
     assert said["rows"] == made.collected["rows"]
-    written = pl.read_parquet(tmp_path / "out.parquet")
+    written = pl.read_parquet(tmp_path / "out" / "part-00000.parquet")
     logged = pl.read_parquet(made.log)
-    for column in names:
-        assert written[column].to_list() == logged[column].to_list()
+    for ours, theirs in names.items():
+        assert written[theirs].to_list() == logged[ours].to_list()
 
 
 def test_a_mapping_with_an_unknown_column_is_refused(made: Made, tmp_path: Path) -> None:
@@ -406,7 +493,10 @@ def test_the_import_and_the_help_say_nothing_of_their_own() -> None:
     assert helped.returncode == 0
     assert helped.stderr == ""
     assert "gym" not in helped.stdout.lower()
-    for command in ("run", "collect", "fit", "probe", "relabel", "train", "evaluate", "estimate"):
+    for command in (
+        "run", "collect", "fit", "probe", "relabel", "train", "evaluate", "estimate", "convert",
+        "check", "import", "export", "propensities",
+    ):  # fmt: skip
         assert command in helped.stdout
 
 
@@ -418,7 +508,7 @@ def test_the_program_itself_refuses_with_exit_code_2(tmp_path: Path) -> None:
         timeout=120,
     )
     assert refused.returncode == 2
-    assert "there is no recipe" in only_json(refused.stdout)["error"]
+    assert "expected a TOML file" in only_json(refused.stdout)["error"]
     assert "gym" not in refused.stderr.lower()
 
 

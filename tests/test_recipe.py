@@ -177,7 +177,7 @@ def test_a_path_that_is_no_path_is_refused_with_its_place(tmp_path: Path) -> Non
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no recipe .*nowhere\.toml"):
+    with pytest.raises(ValueError, match=r"expected a TOML file, got .*nowhere\.toml"):
         read_recipe(tmp_path / "nowhere.toml")
 
 

@@ -12,7 +12,7 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.nets.features import FeatureConfig
-from offline_actrep.offline.bridge import CONTINUOUS, DISCRETE
+from offline_actrep.offline.learner import CONTINUOUS, DISCRETE
 from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import Policy, train
 from offline_actrep.relabel import Relabelled, relabel
@@ -27,8 +27,11 @@ from offline_actrep.saved import (
 
 @pytest.fixture(scope="module")
 def data(maze_log: Log) -> Relabelled:
-    """The tiny log with string ids and MERLION's points."""
-    log = replace(maze_log, action_set=ActionSet(np.array([f"item {k:02}" for k in range(16)])))
+    """The tiny log with string ids, random sets of allowed actions, and MERLION's points."""
+    mask = np.random.default_rng(5).random((len(maze_log), 16)) < 0.4
+    mask[np.arange(len(maze_log)), maze_log.actions] = True
+    ids = ActionSet(np.array([f"item {k:02}" for k in range(16)]))
+    log = replace(maze_log, action_set=ids, allowed=AllowedActions.of_mask(mask))
     merlion = fit("merlion", log, seed=0, steps=10, behaviour_steps=5, hidden=8, batch_size=32)
     return relabel(log, merlion)
 

@@ -1,14 +1,15 @@
 """A log: columns of whole transitions, in episodes, checked when it is made."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.mapped import blocks, release
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Log:
         timestamps: `[N]` as logged, or None.
         splits: `[N]` name of the split a row belongs to, or None.
         observation_names: a name a column of the observations, or empty.
+        checked: who wrote the columns checked every row; lengths alone are looked at again.
 
     Raises:
         ValueError: columns of unequal length, an episode with no end or more than one, values that
@@ -53,8 +55,9 @@ class Log:
     timestamps: np.ndarray | None = None
     splits: np.ndarray | None = None
     observation_names: tuple[str, ...] = ()
+    checked: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, checked: bool) -> None:
         n = len(self.actions)
         if n == 0:
             raise ValueError("a log needs at least one row, got none")
@@ -72,31 +75,70 @@ class Log:
                 f"{self.observation_size} observation columns need as many names, "
                 f"got {len(self.observation_names)}"
             )
-        self._check_episodes(n)
-        _refuse(~np.isfinite(self.observations).all(axis=1), "observation is not finite")
-        _refuse(~np.isfinite(self.next_observations).all(axis=1), "next_observation is not finite")
-        _refuse(~np.isfinite(self.rewards), "reward is not finite")
-        outside = (self.actions < 0) | (self.actions >= len(self.action_set))
-        _refuse(outside, f"action is not a dense index 0..{len(self.action_set) - 1}")
-        if self.action_probabilities is not None:
-            p = self.action_probabilities
-            _refuse(~((p > 0) & (p <= 1)), "action_probability is not in (0, 1]")
-        if self.allowed is not None:
-            _refuse(~self.allowed.holds(self.actions), "allowed_actions lack the logged action")
+        self._check_offsets(n, looked_at=_FEW if checked else n + 1)
+        if not checked:
+            self._check_rows()
 
-    def _check_episodes(self, n: int) -> None:
-        offsets = self.episode_offsets
-        if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():
+    def _check_offsets(self, n: int, looked_at: int) -> None:
+        """Whether offsets rise from 0 to n, as far as every k-th of them can tell."""
+        every = max(1, len(self.episode_offsets) // looked_at)
+        seen = self.episode_offsets[::every]
+        ends = self.episode_offsets[[0, -1]].tolist() if len(seen) else []
+        if ends != [0, n] or (np.diff(seen) < every).any():
             raise ValueError(f"episode offsets must rise from 0 to {n}, without empty episodes")
-        if len(self.episode_ids) != len(offsets) - 1:
+        if len(self.episode_ids) != self.n_episodes:
             raise ValueError(
-                f"{len(offsets) - 1} episodes need as many ids, got {len(self.episode_ids)}"
+                f"{self.n_episodes} episodes need as many ids, got {len(self.episode_ids)}"
             )
-        _refuse(self.terminated & self.truncated, "row is both terminated and truncated")
-        ends = np.zeros(n, bool)
-        ends[offsets[1:] - 1] = True
-        _refuse(ends & ~self.ends, "episode's last row is neither terminated nor truncated")
-        _refuse(~ends & self.ends, "episode goes on after a row that ends it")
+
+    def _check_rows(self) -> None:
+        first: dict[str, int] = {}
+        count: dict[str, int] = {}
+        for rows in blocks(len(self)):
+            for what, bad in self._faults(rows):
+                if bad.any():
+                    first.setdefault(what, rows.start + int(np.argmax(bad)))
+                    count[what] = count.get(what, 0) + int(bad.sum())
+            self.release()
+        if first:
+            what, row = next(iter(first.items()))
+            raise ValueError(f"row {row}: {what} ({count[what]} such rows)")
+
+    def _faults(self, rows: slice) -> Iterator[tuple[str, Bool[np.ndarray, " B"]]]:
+        """Each rule, and which of the rows break it."""
+        terminated, truncated = self.terminated[rows], self.truncated[rows]
+        yield "row is both terminated and truncated", terminated & truncated
+        first, last = np.searchsorted(self.episode_offsets, [rows.start, rows.stop], side="right")
+        lasts = np.zeros(rows.stop - rows.start, bool)
+        lasts[self.episode_offsets[first:last] - 1 - rows.start] = True
+        ends = terminated | truncated
+        yield "episode's last row is neither terminated nor truncated", lasts & ~ends
+        yield "episode goes on after a row that ends it", ~lasts & ends
+        yield "observation is not finite", _not_finite(self.observations[rows])
+        yield "next_observation is not finite", _not_finite(self.next_observations[rows])
+        yield "reward is not finite", ~np.isfinite(self.rewards[rows])
+        n_actions, actions = len(self.action_set), self.actions[rows]
+        outside = (actions < 0) | (actions >= n_actions)
+        yield f"action is not a dense index 0..{n_actions - 1}", outside
+        if self.action_probabilities is not None:
+            p = self.action_probabilities[rows]
+            yield "action_probability is not in (0, 1]", ~((p > 0) & (p <= 1))
+        if self.allowed is not None:
+            allowed = self.allowed.between(rows.start, rows.stop)
+            yield "allowed_actions lack the logged action", ~allowed.holds(actions)
+            what = f"allowed_actions are not dense indices 0..{n_actions - 1}"
+            yield what, ~allowed.within(n_actions)
+
+    def release(self) -> None:
+        """Gives back the memory that reading mapped columns took; see `core.mapped.release`.
+
+        Call it every some minibatches of a log that is larger than memory. For a log in memory
+        it does nothing.
+        """
+        columns = [getattr(self, name) for name in (*_ROW_COLUMNS, "episode_offsets")]
+        release(*(column for column in columns if isinstance(column, np.ndarray)))
+        if self.allowed is not None:
+            release(self.allowed.offsets, self.allowed.indices)
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -161,13 +203,15 @@ class Log:
             for name in _ROW_COLUMNS
             if name != "allowed" and (column := getattr(self, name)) is not None
         }
-        return replace(
+        taken = replace(
             self,
             **columns,
             allowed=None if self.allowed is None else self.allowed.take(rows),
             episode_offsets=offsets,
             episode_ids=self.episode_ids[episodes],
         )
+        self.release()
+        return taken
 
     def split(self, held_out: float, *, seed: int) -> tuple["Log", "Log"]:
         """Whole episodes at random into a kept part and a held-out part.
@@ -192,17 +236,17 @@ class Log:
         digest = hashlib.sha256()
         for name in (*_ROW_COLUMNS, "episode_offsets"):
             column = getattr(self, name)
-            if isinstance(column, AllowedActions):
-                column = np.concatenate([column.offsets, column.indices])
             if column is not None:
-                column = _trimmed(column)
-                digest.update(f"{name}:{column.dtype}:{column.shape}".encode())
-                digest.update(np.ascontiguousarray(column).tobytes())
-        ids = _trimmed(self.action_set.ids)
-        digest.update(f"ids:{ids.dtype}:{ids.shape}".encode())
-        digest.update(ids.tobytes())
+                parts = [column]
+                if isinstance(column, AllowedActions):
+                    parts = [column.offsets, column.indices]
+                _digest_column(digest, name, parts)
+        _digest_column(digest, "ids", [self.action_set.ids])
         return digest.hexdigest()
 
+
+_FEW = 512
+"""Offsets that are looked at in columns that were checked before."""
 
 _ROW_COLUMNS = (
     "actions",
@@ -219,14 +263,34 @@ _ROW_COLUMNS = (
 )
 
 
-def _trimmed(column: np.ndarray) -> np.ndarray:
-    """Strings without room for longer ones than there are; any other column as it is."""
-    if column.dtype.kind != "U":
-        return column
-    return column.astype(f"<U{max(1, int(np.strings.str_len(column).max()))}")
+def _digest_column(digest: "hashlib._Hash", name: str, parts: list[np.ndarray]) -> None:
+    """Name, type, shape and bytes of arrays below one another, a block at a time.
+
+    Strings are taken without room for longer ones than there are.
+    """
+    dtype, shape = parts[0].dtype, parts[0].shape
+    if dtype.kind == "U":
+        longest = max(longest_string(part) for part in parts)
+        dtype = np.dtype(f"<U{max(1, longest)}")
+    shape = (sum(len(part) for part in parts), *shape[1:])
+    digest.update(f"{name}:{dtype}:{shape}".encode())
+    for part in parts:
+        for rows in blocks(len(part)):
+            digest.update(np.ascontiguousarray(part[rows], dtype).tobytes())
+            release(part)
 
 
-def _refuse(bad: Any, what: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"row {row}: {what} ({int(bad.sum())} such rows)")
+def longest_string(column: np.ndarray) -> int:
+    """Characters of the longest entry of a column of strings."""
+    longest = 0
+    for rows in blocks(len(column)):
+        longest = max(longest, int(np.strings.str_len(column[rows]).max()))
+        release(column)
+    return longest
+
+
+def _not_finite(matrix: Float32[np.ndarray, "B S"]) -> Bool[np.ndarray, " B"]:
+    bad = np.zeros(len(matrix), bool)
+    if not np.isfinite(matrix).all():
+        bad[:] = ~np.isfinite(matrix).all(axis=1)
+    return bad

@@ -14,7 +14,15 @@ def refuse_unknown(owner: str, settings: Iterable[str], config: type[Any]) -> No
     Raises:
         ValueError: names the setting and the near fields, or all where none is near.
     """
-    known = [field.name for field in fields(config)]
+    refuse_unknown_names(owner, settings, [field.name for field in fields(config)])
+
+
+def refuse_unknown_names(owner: str, settings: Iterable[str], known: list[str]) -> None:
+    """The same where the known settings are given by name.
+
+    Raises:
+        ValueError: names the setting and the near ones, or all where none is near.
+    """
     for setting in settings:
         if setting not in known:
             near = difflib.get_close_matches(setting, known, n=3, cutoff=0.4) or known

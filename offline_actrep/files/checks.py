@@ -21,9 +21,12 @@ _DROP = "give it a value, or drop the whole episode"
 # Rules of single values, asked of the table.
 
 
-def value_faults(table: pa.Table, labels: Labels) -> Iterator[Fault]:
-    """Nulls, numbers that are not finite and lists of unequal lengths, column by column."""
-    size = usual_length(table["observation"])
+def value_faults(table: pa.Table, labels: Labels, size: int | None = None) -> Iterator[Fault]:
+    """Nulls, numbers that are not finite and lists of unequal lengths, column by column.
+
+    Observations are to be `size` long; when it is not given, as long as most are.
+    """
+    size = usual_length(table["observation"]) if size is None else size
     for field in table.column_names:
         names, column = labels[field], table[field]
         if field != "next_observation":
@@ -39,14 +42,16 @@ def value_faults(table: pa.Table, labels: Labels) -> Iterator[Fault]:
 def null_faults(name: str, column: pa.ChunkedArray) -> Iterator[Fault]:
     """Rows that hold nothing."""
     bad = column.is_null().to_numpy()
-    yield from find_faults(name, bad, lambda n: ("a value", "null"), _DROP)
+    yield from find_faults("missing", name, bad, lambda n: ("a value", "null"), _DROP)
 
 
 def finite_faults(name: str, column: pa.ChunkedArray) -> Iterator[Fault]:
     """Rows of a column of numbers that hold NaN or an infinity."""
     values = column.to_numpy()
-    bad = ~np.isfinite(values)
-    yield from find_faults(name, bad, lambda n: ("a finite number", str(values[n])), _DROP)
+    bad = ~np.isfinite(values) & column.is_valid().to_numpy()
+    yield from find_faults(
+        "finite", name, bad, lambda n: ("a finite number", str(values[n])), _DROP
+    )
 
 
 def vector_faults(
@@ -60,6 +65,7 @@ def vector_faults(
     lists = column.combine_chunks()
     lengths = lists.value_lengths().fill_null(size).to_numpy(zero_copy_only=False)
     yield from find_faults(
+        "length",
         label(names),
         lengths != size,
         lambda n: (f"a list of {size} numbers, as in most rows", f"{lengths[n]}"),
@@ -72,6 +78,7 @@ def vector_faults(
         place = int(bad[0] - np.searchsorted(rows, rows[bad[0]]))
         value = elements[int(bad[0])].as_py()
         yield Fault(
+            "finite",
             names if isinstance(names, str) else names[place],
             np.unique(rows[bad]),
             "a finite number",
@@ -86,7 +93,7 @@ def _element_null_faults(name: str, column: pa.ChunkedArray) -> Iterator[Fault]:
     bad = np.zeros(len(lists), bool)
     bad[_row_of_element(lists)[lists.flatten().is_null().to_numpy(zero_copy_only=False)]] = True
     yield from find_faults(
-        name, bad, lambda n: ("a list of action ids", str(lists[n].as_py())[:80]), _DROP
+        "missing", name, bad, lambda n: ("a list of action ids", str(lists[n].as_py())[:80]), _DROP
     )
 
 
@@ -115,21 +122,33 @@ def _order_faults(columns: Columns) -> Iterator[Fault]:
     again = columns.firsts.copy()
     again[starts[first_seen]] = False
     yield from find_faults(
+        "in_one_piece",
         name[0],
         again,
         lambda n: ("every episode in one piece", f"episode {episodes.show(n)} a second time"),
         f"{sort}; where two episodes share an id, give one of them another",
     )
-    broken = np.concatenate([[False], ~columns.firsts[1:] & (np.diff(steps) != 1)])
+    rises = np.append(1, np.diff(steps))
+    inside = ~columns.firsts
+
+    def tell(n: int) -> tuple[str, str]:
+        expected = f"step {steps[n - 1] + 1} after step {steps[n - 1]}"
+        return f"{expected} of episode {episodes.show(n)}", f"step {steps[n]}"
+
     yield from find_faults(
+        "duplicate_step",
         name[1],
-        broken,
-        lambda n: (
-            f"step {steps[n - 1] + 1} after step {steps[n - 1]} of episode {episodes.show(n)}",
-            f"step {steps[n]}",
-        ),
-        f"{sort}; drop rows that stand twice; where rows are lost, give what follows the gap "
+        inside & (rises == 0),
+        tell,
+        f"drop the row that stands twice; where two episodes share an id, give one of them "
         f"another {name[0]}",
+    )
+    yield from find_faults(
+        "step_gap",
+        name[1],
+        inside & (rises != 0) & (rises != 1),
+        tell,
+        f"{sort}; where rows are lost, give what follows the gap another {name[0]}",
     )
 
 
@@ -138,6 +157,7 @@ def _end_faults(columns: Columns) -> Iterator[Fault]:
     terminated = label(columns.labels["terminated"])
     truncated = label(columns.labels.get("truncated", "truncated"))
     yield from find_faults(
+        "end_twice",
         truncated,
         columns.terminated & columns.truncated,
         lambda n: ("false in a row that is terminated", "true"),
@@ -145,12 +165,14 @@ def _end_faults(columns: Columns) -> Iterator[Fault]:
     )
     ends = columns.terminated | columns.truncated
     yield from find_faults(
+        "end_early",
         terminated,
         ends & ~columns.lasts,
         lambda n: (f"the end of episode {show(n)} in its last row only", "an end before it"),
         "mark the last row alone, or give the rows after the end an episode id of their own",
     )
     yield from find_faults(
+        "end_missing",
         terminated,
         columns.lasts & ~ends,
         lambda n: (f"an end in the last row of episode {show(n)}", "none"),
@@ -167,6 +189,7 @@ def _probability_faults(columns: Columns) -> Iterator[Fault]:
     p = columns.action_probabilities
     if p is not None:
         yield from find_faults(
+            "propensity",
             label(columns.labels["action_probability"]),
             ~((p > 0) & (p <= 1)),
             lambda n: ("a probability in (0, 1]", str(p[n])),
@@ -186,6 +209,7 @@ def _alignment_faults(columns: Columns) -> Iterator[Fault]:
         return f"{there[place]} at place {place}, as the next row observes", str(stated[place])
 
     yield from find_faults(
+        "alignment",
         label(columns.labels.get("next_observation", "next_observation")),
         bad,
         tell,
@@ -198,7 +222,10 @@ def aligned(
     stated: Float32[np.ndarray, "N S"], there: Float32[np.ndarray, "N S"]
 ) -> Bool[np.ndarray, " N"]:
     """Whether a stated next observation is, rounding apart, the one that follows."""
-    return np.all(np.isclose(stated, there, rtol=1e-4, atol=1e-5), axis=1)
+    same = (stated == there).all(axis=1)
+    apart = np.flatnonzero(~same)
+    same[apart] = np.isclose(stated[apart], there[apart], rtol=1e-4, atol=1e-5).all(axis=1)
+    return same
 
 
 def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
@@ -208,6 +235,7 @@ def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
     expected = f"one of the {len(ids)} actions of the action table"
     mend = "add the action to the table, or drop the whole episode"
     yield from find_faults(
+        "action_unknown",
         label(columns.labels["action"]),
         ~known,
         lambda n: (expected, f"action {columns.actions.show(n)}"),
@@ -221,9 +249,10 @@ def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
     rows = np.repeat(np.arange(len(actions)), np.diff(offsets))
     if not known.all():
         found = f"action {allowed_ids.show(int(np.flatnonzero(~known)[0]))}"
-        yield Fault(name, np.unique(rows[~known]), expected, found, mend)
+        yield Fault("allowed_unknown", name, np.unique(rows[~known]), expected, found, mend)
     lacking = ~AllowedActions(offsets, allowed).holds(actions)
     yield from find_faults(
+        "allowed_lacks_action",
         name,
         lacking,
         lambda n: (

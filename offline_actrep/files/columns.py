@@ -164,8 +164,10 @@ def to_ids(column: pa.ChunkedArray | pa.Array) -> Ids:
     """A column of ids without nulls as codes into its distinct ids."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     coded = column.dictionary_encode()
-    kind = np.int64 if pa.types.is_integer(column.type) else np.str_
-    vocabulary = np.array(coded.dictionary.to_pylist(), kind)
+    if pa.types.is_integer(column.type):
+        vocabulary = coded.dictionary.to_numpy().astype(np.int64)
+    else:
+        vocabulary = np.array(coded.dictionary.to_pylist(), np.str_)
     return Ids(coded.indices.to_numpy().astype(np.int64), vocabulary)
 
 
@@ -180,6 +182,8 @@ def to_array(column: pa.ChunkedArray) -> np.ndarray:
 def to_matrix(column: pa.ChunkedArray, size: int) -> Float32[np.ndarray, "N {size}"]:
     """A column of lists of `size` numbers; zeros where a list is null."""
     lists = column.combine_chunks()
+    if not lists.null_count:
+        return np.array(lists.flatten().to_numpy().reshape(-1, size))
     matrix = np.zeros((len(lists), size), np.float32)
     matrix[lists.is_valid().to_numpy(zero_copy_only=False)] = (
         lists.flatten().to_numpy().reshape(-1, size)

@@ -16,6 +16,7 @@ class Fault:
     """Rows that break one rule.
 
     Attributes:
+        rule: its name in `rules.RULES`.
         column: the user's name of the column.
         rows: `[K]` the rows of the log, ascending.
         expected: what the first of them should hold.
@@ -23,6 +24,7 @@ class Fault:
         mend: what to do about it.
     """
 
+    rule: str
     column: str
     rows: Int64[np.ndarray, " K"]
     expected: str
@@ -69,6 +71,7 @@ def label(names: str | list[str]) -> str:
 
 
 def find_faults(
+    rule: str,
     column: str,
     bad: Bool[np.ndarray, " N"],
     tell: Callable[[int], tuple[str, str]],
@@ -78,4 +81,4 @@ def find_faults(
     rows = np.flatnonzero(bad)
     if len(rows):
         expected, found = tell(int(rows[0]))
-        yield Fault(column, rows, expected, found, mend)
+        yield Fault(rule, column, rows, expected, found, mend)

@@ -79,7 +79,8 @@ def is_number(given: pa.DataType) -> bool:
     )
 
 
-def _is_list(given: pa.DataType) -> bool:
+def is_list(given: pa.DataType) -> bool:
+    """Whether a type holds lists, of one length or of many."""
     types = pa.types
     return types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given)
 
@@ -97,7 +98,7 @@ def _id(given: pa.DataType) -> pa.DataType | None:
 
 
 def _ids(given: pa.DataType) -> pa.DataType | None:
-    element = _id(given.value_type) if _is_list(given) else None
+    element = _id(given.value_type) if is_list(given) else None
     return None if element is None else pa.large_list(element)
 
 
@@ -112,7 +113,7 @@ def _time(given: pa.DataType) -> pa.DataType | None:
 
 
 def _vector(given: pa.DataType) -> pa.DataType | None:
-    return VECTOR if _is_list(given) and is_number(given.value_type) else None
+    return VECTOR if is_list(given) and is_number(given.value_type) else None
 
 
 ID = Form("integers or strings", _id, "cast the ids to integers or to strings")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
+from offline_actrep.core.mapped import blocks
 from offline_actrep.files.checks import (
     action_faults,
     finite_faults,
@@ -98,7 +99,7 @@ class ColumnMapping(BaseModel):
 CANONICAL = ColumnMapping()
 """Every column under its canonical name."""
 
-_OPTIONAL = frozenset(
+OPTIONAL = frozenset(
     {
         "truncated",
         "next_observation",
@@ -108,6 +109,7 @@ _OPTIONAL = frozenset(
         "split",
     }
 )
+"""Canonical columns that a log may lack."""
 
 
 def read_log(
@@ -130,7 +132,7 @@ def read_log(
     """
     wanted = {field: names for field, names in columns if names is not None}
     may_lack = frozenset(
-        field for field in _OPTIONAL if getattr(columns, field) == getattr(CANONICAL, field)
+        field for field in OPTIONAL if getattr(columns, field) == getattr(CANONICAL, field)
     )
     table, labels, origin = read_table(list_files(sources), wanted, may_lack)
     refuse(value_faults(table, labels), origin)
@@ -180,23 +182,28 @@ def write_log(
     Raises:
         ValueError: the log or the points hold what no reader would take.
     """
-    given = given_next(log)
+    given = np.concatenate([given_next(log, rows) for rows in blocks(len(log))])
     check_writable(log, given, points)
     names = json.dumps(list(log.observation_names))
     metadata = {VERSION_KEY: str(SCHEMA_VERSION), NAMES_KEY: names}
-    schema = to_rows(log, slice(0, 1), given, points).schema.with_metadata(metadata)
+    any_given = bool(given.any())
+
+    def part(rows: slice) -> pa.Table:
+        table = to_rows(
+            log, rows, given[rows] if any_given else None, None if points is None else points[rows]
+        )
+        return table.replace_schema_metadata(metadata)
+
     with (
-        _whole(Path(path)) as unfinished,
-        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+        whole_file(Path(path)) as unfinished,
+        pq.ParquetWriter(unfinished, part(slice(0, 1)).schema, compression="zstd") as writer,
     ):
-        for start in range(0, len(log), ROWS_AT_ONCE):
-            rows = slice(start, min(start + ROWS_AT_ONCE, len(log)))
-            part = to_rows(log, rows, given, points)
-            writer.write_table(part.replace_schema_metadata(metadata))
+        for rows in blocks(len(log), ROWS_AT_ONCE):
+            writer.write_table(part(rows))
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A name to write to, put in the place of `path` when all went well, removed when not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
@@ -231,7 +238,7 @@ def write_action_table(action_set: ActionSet, path: str | Path) -> None:
             raise ValueError(f"action in row {row}: expected finite features, got {features[row]}")
         columns |= {name: features[:, i] for i, name in enumerate(names)}
     table = pa.table(columns).replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
-    with _whole(Path(path)) as unfinished:
+    with whole_file(Path(path)) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
 
@@ -261,7 +268,7 @@ def read_action_table(path: str | Path) -> ActionSet:
     def tell(row: int) -> tuple[str, str]:
         return "every id once", f"{ids.show(row)} again"
 
-    refuse(find_faults("action", twice, tell, "keep one row an action"), origin)
+    refuse(find_faults("catalogue", "action", twice, tell, "keep one row an action"), origin)
     features = tuple(name for name in columns if forms[name] is NUMBER)
     return ActionSet(
         ids=to_array(columns["action"]),

@@ -11,16 +11,17 @@ ROWS_AT_ONCE = 1 << 16
 """Rows held in memory while a log is written; also the size of a row group."""
 
 
-def given_next(log: Log) -> Bool[np.ndarray, " N"]:
-    """Rows whose next observation cannot be taken from the row below, so must be written."""
-    given = np.array(log.has_next)
-    inside = np.ones(len(log), bool)
-    inside[log.episode_offsets[1:] - 1] = False
-    for start in range(0, len(log) - 1, ROWS_AT_ONCE):
-        stop = min(start + ROWS_AT_ONCE, len(log) - 1)
-        below = log.observations[start + 1 : stop + 1]
-        same = (log.next_observations[start:stop] == below).all(axis=1)
-        given[start:stop] &= ~(same & inside[start:stop])
+def given_next(log: Log, rows: slice) -> Bool[np.ndarray, " R"]:
+    """Of some rows, those whose next observation cannot be taken from the row below.
+
+    It must be written, then.
+    """
+    given = np.array(log.has_next[rows])
+    above = slice(rows.start, min(rows.stop, len(log) - 1))
+    below = log.observations[above.start + 1 : above.stop + 1]
+    same = (log.next_observations[above] == below).all(axis=1)
+    ends = log.terminated[above] | log.truncated[above]
+    given[: len(same)] &= ~(same & ~ends)
     return given
 
 
@@ -73,27 +74,34 @@ def _check_timestamps(timestamps: np.ndarray) -> None:
 def to_rows(
     log: Log,
     rows: slice,
-    given: Bool[np.ndarray, " N"],
-    points: Float32[np.ndarray, "N E"] | None,
+    given: Bool[np.ndarray, " R"] | None,
+    points: Float32[np.ndarray, "R E"] | None,
 ) -> pa.Table:
-    """Some rows of a log as a table of canonical columns."""
+    """Some rows of a log as a table of canonical columns.
+
+    Args:
+        log: the log.
+        rows: which of its rows; R of them.
+        given: whose next observation is written, or None for no such column.
+        points: a point each, or None for no such column.
+    """
     numbers = np.arange(rows.start, rows.stop)
     episodes = np.searchsorted(log.episode_offsets, numbers, side="right") - 1
-    ids = pa.array(log.action_set.ids)
+    decode = log.action_set.decode
     columns = {
         "episode_id": pa.array(log.episode_ids[episodes]),
         "step": pa.array(numbers - log.episode_offsets[episodes]),
         "observation": _vectors(log.observations[rows]),
-        "action": ids.take(pa.array(log.actions[rows])),
+        "action": pa.array(decode(log.actions[rows])),
         "reward": pa.array(log.rewards[rows]),
         "terminated": pa.array(log.terminated[rows]),
         "truncated": pa.array(log.truncated[rows]),
     }
-    if given.any():
-        columns["next_observation"] = _vectors(log.next_observations[rows], ~given[rows])
+    if given is not None:
+        columns["next_observation"] = _vectors(log.next_observations[rows], ~given)
     if log.allowed is not None:
         cuts = log.allowed.offsets[rows.start : rows.stop + 1]
-        held = ids.take(pa.array(log.allowed.indices[cuts[0] : cuts[-1]]))
+        held = pa.array(decode(log.allowed.indices[cuts[0] : cuts[-1]]))
         columns["allowed_actions"] = pa.LargeListArray.from_arrays(cuts - cuts[0], held)
     scalars = {
         "action_probability": log.action_probabilities,
@@ -102,7 +110,7 @@ def to_rows(
     }
     columns |= {name: pa.array(one[rows]) for name, one in scalars.items() if one is not None}
     if points is not None:
-        columns["point"] = _vectors(points[rows])
+        columns["point"] = _vectors(points)
     return pa.table(columns)
 
 

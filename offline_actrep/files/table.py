@@ -60,7 +60,7 @@ def load(file: Path, choose: Callable[[pa.Schema], list[str]]) -> pa.Table:
     """
     try:
         with pq.ParquetFile(file) as opened:
-            _check_version(file, opened.schema_arrow)
+            check_version(file, opened.schema_arrow)
             return opened.read(columns=choose(opened.schema_arrow))
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file} cannot be read as a parquet file: {error}") from error
@@ -198,7 +198,7 @@ def _check_alike(
         )
 
 
-def _check_version(file: Path, schema: pa.Schema) -> None:
+def check_version(file: Path, schema: pa.Schema) -> None:
     version = (schema.metadata or {}).get(VERSION_KEY, b"1").decode()
     if not version.isdecimal() or not 1 <= int(version) <= SCHEMA_VERSION:
         raise ValueError(

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.policy import AbstractActor, AbstractPolicy
 from offline_actrep.nets.features import ObservationFeatures
-from offline_actrep.offline.bridge import Learner
+from offline_actrep.offline.learner import AbstractIdLearner, AbstractPointLearner
 
 
 @final
@@ -16,19 +16,23 @@ class PointActor(AbstractActor):
     """A learner of points behind the features it was trained on.
 
     Attributes:
-        learner: the d3rlpy algorithm.
+        learner: what was trained.
         features: what it sees of an observation.
         reward_scale: what rewards were multiplied by before it learnt.
     """
 
     def __init__(
-        self, learner: Learner, features: ObservationFeatures, reward_scale: float, dim: int
+        self,
+        learner: AbstractPointLearner,
+        features: ObservationFeatures,
+        reward_scale: float,
+        dim: int,
     ) -> None:
         self.learner, self.features = learner, features
         self.reward_scale, self.dim = reward_scale, dim
 
     def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
-        return np.clip(self.learner.act(self.features.numpy(observations)), -1.0, 1.0)
+        return np.clip(self.learner.points(self.features.numpy(observations)), -1.0, 1.0)
 
     def value(
         self, observations: Float32[np.ndarray, "B S"], points: Float32[np.ndarray, "B E"]
@@ -43,7 +47,7 @@ class IdPolicy(AbstractPolicy):
 
     def __init__(
         self,
-        learner: Learner,
+        learner: AbstractIdLearner,
         features: ObservationFeatures,
         reward_scale: float,
         action_set: ActionSet,
@@ -54,22 +58,15 @@ class IdPolicy(AbstractPolicy):
     def choose(
         self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
     ) -> Int64[np.ndarray, " B"]:
-        scores = self.learner.scores(self.features.numpy(observations))
-        if allowed is not None:
-            mask = allowed.mask(len(self.action_set))
-            if not mask.any(axis=1).all():
-                row = int(np.flatnonzero(~mask.any(axis=1))[0])
-                raise ValueError(
-                    f"row {row} has an empty set of allowed actions; give it at least one"
-                )
-            scores = np.where(mask, np.maximum(scores, np.finfo(np.float32).min), -np.inf)
-        return scores.argmax(axis=1)
+        mask = None if allowed is None else allowed.mask(len(self.action_set))
+        if mask is not None and not mask.any(axis=1).all():
+            row = int(np.flatnonzero(~mask.any(axis=1))[0])
+            raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
+        return self.learner.scores(self.features.numpy(observations), mask).argmax(axis=1)
 
     def value(
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]
     ) -> Float32[np.ndarray, " B"]:
         """Its own Q, in the log's unit of reward; NaN for a learner that has none."""
-        if self.learner.name == "discrete_bc":
-            return np.full(len(actions), np.nan, np.float32)
         scaled = self.learner.value(self.features.numpy(observations), actions)
         return scaled / np.float32(self.reward_scale)

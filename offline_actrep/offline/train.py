@@ -1,4 +1,4 @@
-"""`train(data, name)`: a d3rlpy learner on points of a re-labelled log, or on ids of a log."""
+"""`train(data, name)`: a learner on the points of a re-labelled log, or on the ids of a log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,14 @@ from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import changed
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
-from offline_actrep.offline.bridge import (
+from offline_actrep.offline.catalog import make_id_learner, make_point_learner
+from offline_actrep.offline.columns import learning_columns
+from offline_actrep.offline.learner import (
     CONTINUOUS,
+    DECODING,
     DISCRETE,
-    Columns,
-    Learner,
+    MASKED,
+    AbstractLearner,
     LearnerConfig,
 )
 from offline_actrep.offline.policies import IdPolicy, PointActor
@@ -27,18 +30,30 @@ Policy = DecodedPolicy | IdPolicy
 OnCheckpoint = Callable[[int, Policy], None]
 """Called with (steps done, the policy as it stands)."""
 
+_DISCRETE_CQL = LearnerConfig(alpha=0.5)
+_DISCRETE_BCQ = LearnerConfig(action_flexibility=0.1, beta=0.01)
+_WEIGHTED_BC = LearnerConfig(beta=0.0, weight_temp=1.0, max_weight=20.0)
+
 DEFAULTS: dict[str, LearnerConfig] = {
     "cql": LearnerConfig(actor_learning_rate=1e-3, conservative_weight=0.01),
     "bcq": LearnerConfig(
         actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.1
     ),
     "td3_plus_bc": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
-    "discrete_cql": LearnerConfig(alpha=0.5),
-    "discrete_bcq": LearnerConfig(action_flexibility=0.1, beta=0.01),
+    "plas": LearnerConfig(actor_learning_rate=1e-3, beta=0.1),
+    "iql": LearnerConfig(actor_learning_rate=1e-3),
+    "td3_decoded": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
+    "discrete_cql": _DISCRETE_CQL,
+    "discrete_bcq": _DISCRETE_BCQ,
     "discrete_bc": LearnerConfig(beta=0.0),
+    "weighted_bc": _WEIGHTED_BC,
+    "masked_discrete_cql": _DISCRETE_CQL,
+    "masked_discrete_bcq": _DISCRETE_BCQ,
+    "masked_weighted_bc": _WEIGHTED_BC,
 }
-"""Each learner's own defaults, chosen by `pipelines/maze_{tuning,td3}.toml`: another log and seeds
-than those that are reported."""
+"""Each learner's own defaults. Those of `cql`, `bcq`, `td3_plus_bc` and the plain learners of ids
+were chosen by `pipelines/maze_{tuning,td3}.toml`: another log and seeds than those that are
+reported. The others follow their nearest relative, or their paper."""
 
 
 def reward_scale(log: Log, gamma: float) -> float:
@@ -59,44 +74,47 @@ def settings(name: str, changes: dict[str, Any]) -> LearnerConfig:
     return changed("learner", name, DEFAULTS, changes)
 
 
-def learning_columns(
-    data: Log | Relabelled, features: ObservationFeatures, scale: float
-) -> Columns:
-    """What a learner is fed: the rows whose next state is known, or that have none.
-
-    Raises:
-        ValueError: there is no such row.
-    """
-    log = data.log if isinstance(data, Relabelled) else data
-    rows = np.flatnonzero(log.usable)
-    if not len(rows):
-        raise ValueError(
-            "no row of the log can be learnt from: none has a next observation and none terminates"
-        )
-    actions = data.points if isinstance(data, Relabelled) else log.actions[:, None]
-    return Columns(
-        features=features.numpy(log.observations[rows]),
-        actions=actions[rows].astype(np.float32),
-        rewards=log.rewards[rows] * np.float32(scale),
-        next_features=features.numpy(log.next_observations[rows]),
-        terminals=log.terminated[rows].astype(np.float32),
-        action_size=data.representation.dim
-        if isinstance(data, Relabelled)
-        else len(log.action_set),
-    )
-
-
-def as_policy(
-    learner: Learner,
+def untrained(
+    name: str,
+    config: LearnerConfig,
+    *,
     features: ObservationFeatures,
     scale: float,
     action_set: ActionSet,
     representation: AbstractRepresentation | None,
-) -> Policy:
-    """A learner of points decoded, or a learner of ids."""
-    if learner.discrete or representation is None:
-        return IdPolicy(learner, features, scale, action_set)
-    return DecodedPolicy(PointActor(learner, features, scale, representation.dim), representation)
+    seed: int,
+) -> tuple[AbstractLearner, Policy]:
+    """A learner with its first weights, and the policy that it is behind `features`."""
+    if name in DISCRETE or representation is None:
+        of_ids = make_id_learner(
+            name, config, n_features=features.size, n_actions=len(action_set), seed=seed
+        )
+        return of_ids, IdPolicy(of_ids, features, scale, action_set)
+    of_points = make_point_learner(
+        name, config, n_features=features.size, representation=representation, seed=seed
+    )
+    actor = PointActor(of_points, features, scale, representation.dim)
+    return of_points, DecodedPolicy(actor, representation)
+
+
+def learnable(data: Log | Relabelled, name: str) -> Log | Relabelled:
+    """What the named learner takes of the data: a log for learners of ids.
+
+    Raises:
+        ValueError: points asked of a plain log, or allowed actions of a log that has none.
+    """
+    log = data.log if isinstance(data, Relabelled) else data
+    if name in CONTINUOUS and not isinstance(data, Relabelled):
+        raise ValueError(
+            f"{name} learns on points: re-label the log first (relabel(log, representation)), or "
+            f"take a learner of ids: {', '.join(DISCRETE)}"
+        )
+    if name in MASKED and log.allowed is None:
+        raise ValueError(
+            f"{name} needs the allowed actions of every row, which this log does not have: take "
+            f"{name.removeprefix('masked_')}, or log allowed_actions"
+        )
+    return data if name in CONTINUOUS else log
 
 
 def train(
@@ -113,9 +131,9 @@ def train(
     """Trains the named learner, e.g. `train(data, "cql", steps=50_000, seed=0)`.
 
     Args:
-        data: a `Relabelled` for `cql`, `bcq`, `td3_plus_bc`; a `Log` for `discrete_cql`,
-            `discrete_bcq`, `discrete_bc` (a `Relabelled` will do too: its log is taken).
-        name: the learner.
+        data: a `Relabelled` for learners of points; a `Log` for learners of ids (a `Relabelled`
+            will do too: its log is taken).
+        name: the learner, one of `CONTINUOUS` or `DISCRETE`.
         seed: of initial weights, batches and the learner's own draws.
         features: what networks see of an observation.
         on_step: is told where the training stands.
@@ -124,28 +142,36 @@ def train(
         changes: fields of `LearnerConfig`.
 
     Raises:
-        ValueError: an unknown learner or field, points asked of a plain log, or a log without a
-            row whose next state is known.
+        ValueError: an unknown learner or field, points asked of a plain log, a masked learner of
+            a log without allowed actions, or a log without a row whose next state is known.
     """
     config = settings(name, changes)
+    taken = learnable(data, name)
     log = data.log if isinstance(data, Relabelled) else data
-    if name in CONTINUOUS and not isinstance(data, Relabelled):
-        raise ValueError(
-            f"{name} learns on points: re-label the log first (relabel(log, representation)), or "
-            f"take a learner of ids: {', '.join(DISCRETE)}"
-        )
     seen = ObservationFeatures.of(log.observations, features)
     scale = reward_scale(log, config.gamma)
-    columns = learning_columns(data if name in CONTINUOUS else log, seen, scale)
-    learner = Learner(
-        name, config, n_features=seen.size, action_size=columns.action_size, seed=seed
+    decodes = name in DECODING
+    columns = learning_columns(
+        taken,
+        seen,
+        scale,
+        config.gamma,
+        observations=decodes,
+        allowed=name in MASKED or (decodes and log.allowed is not None),
     )
-    representation = data.representation if isinstance(data, Relabelled) else None
-    policy = as_policy(learner, seen, scale, log.action_set, representation)
+    learner, policy = untrained(
+        name,
+        config,
+        features=seen,
+        scale=scale,
+        action_set=log.action_set,
+        representation=taken.representation if isinstance(taken, Relabelled) else None,
+        seed=seed,
+    )
     draws = np.random.default_rng(seed)
     with seeded(seed):
         for step in range(1, config.steps + 1):
-            rows = draws.integers(len(columns.rewards), size=config.batch_size)
+            rows = draws.integers(len(columns), size=config.batch_size)
             losses = learner.update(columns.batch(rows))
             tell(on_step, step, config.steps, losses)
             due = checkpoint_every and (step % checkpoint_every == 0 or step == config.steps)

@@ -163,7 +163,7 @@ def estimate_propensities(
             f"{log.n_episodes} episodes; ask for other folds, or bring a longer log"
         )
     seen = ObservationFeatures.of(log.observations, features)
-    data = _Data(seen(torch.from_numpy(log.observations)), log)
+    data = _Data(seen(torch.from_numpy(np.array(log.observations))), log)
     order = np.random.default_rng(seed).permutation(log.n_episodes)
     folds = np.array_split(order, config.folds)
     made, plain, temperatures, counting = np.empty(len(log)), np.empty(len(log)), [], _Counting()
@@ -198,7 +198,7 @@ class _Data:
 
     def __init__(self, features: Float[Tensor, "N F"], log: Log) -> None:
         self.features, self.log = features.detach(), log
-        self.actions = torch.from_numpy(np.ascontiguousarray(log.actions))
+        self.actions = torch.from_numpy(np.array(log.actions))
 
     def rows(self, episodes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " M"]:
         """The rows of some episodes."""

@@ -12,7 +12,16 @@ from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import refuse_unknown
 from offline_actrep.nets.features import FeatureConfig
-from offline_actrep.representations import external, merlion, point_table, random_table
+from offline_actrep.representations import (
+    cvae,
+    external,
+    merlion,
+    point_table,
+    random_spread,
+    random_table,
+    reconstruction,
+    transition,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,14 @@ class Method:
 METHODS: dict[str, Method] = {
     "merlion": Method(merlion.MerlionConfig, merlion.fit, merlion.restore),
     "random_table": Method(random_table.RandomTableConfig, random_table.fit, point_table.restore),
+    "random_spread": Method(
+        random_spread.RandomSpreadConfig, random_spread.fit, point_table.restore
+    ),
+    "transition": Method(transition.TransitionConfig, transition.fit, point_table.restore),
+    "reconstruction": Method(
+        reconstruction.ReconstructionConfig, reconstruction.fit, point_table.restore
+    ),
+    "cvae": Method(cvae.CvaeConfig, cvae.fit, cvae.restore),
     "external": Method(external.ExternalConfig, external.fit, point_table.restore),
 }
 

@@ -30,11 +30,15 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.decoding import exact
+from offline_actrep.decoding.decoder import Calibrated, Decoder, Method, choose, make_index
+from offline_actrep.decoding.decoder import restore as restore_index
 from offline_actrep.nets.batches import batches
+from offline_actrep.nets.bilinear import BilinearEncoder
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.gaussian import negative_log_likelihood, soft_clip, w2
 from offline_actrep.nets.mlp import ActionStateEncoder
 from offline_actrep.nets.seeding import seeded
+from offline_actrep.representations.decodable import Encoder, Watch, codes_of, head_of
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.outcomes import (
     BehaviourModel,
@@ -73,8 +77,22 @@ class MerlionConfig:
     """Width of every hidden layer."""
     depth: int = 1
     """Hidden layers of the encoder."""
+    encoder: Literal["mlp", "bilinear"] = "mlp"
+    """The paper's MLP of state and action, or B(s) u_a + c(s), which decodes several times as fast
+    (`embedding` is not used then)."""
+    rank: int = 32
+    """Length of u_a of a bilinear encoder."""
     behaviour_steps: int = 300
     """Gradient steps of G."""
+    decode: Method = "auto"
+    """How the nearest action is searched for; `auto` chooses by the number of actions."""
+    recall: float = 1.0
+    """Share of nearest actions that the search must find; below 1, and from 50,000 actions on, the
+    fit makes an index for it."""
+
+
+INDEX = "index."
+"""What the names of an index's tensors begin with."""
 
 
 @final
@@ -95,18 +113,14 @@ class Merlion(nn.Module, AbstractRepresentation):
         self.settings = config
         self.features = features
         n_features = features.size
-        self.encoder = ActionStateEncoder(
-            len(action_set),
-            n_features,
-            config.dim,
-            config.embedding,
-            [config.hidden] * config.depth,
-        )
+        self.encoder = _new_encoder(len(action_set), n_features, config)
         self.transition = TransitionModel(n_features, config.dim, size, config.hidden)
         self.reward = RewardModel(n_features, config.dim, config.hidden)
         self.behaviour = BehaviourModel(n_features, len(action_set), config.hidden)
         self.frame = Frame(config.dim)
         self.reward_scale = 1.0
+        self.indexed: Calibrated | None = None
+        self._decoder: tuple[Watch, Decoder] | None = None
 
     @torch.no_grad()
     def embed(
@@ -126,14 +140,20 @@ class Merlion(nn.Module, AbstractRepresentation):
         points: Float[Tensor, "B E"],
         allowed: AllowedActions | None = None,
     ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
-        features, shared = self.features(observations), self.encoder.per_action()
-        n_actions = len(self.action_set)
-        return exact.nearest(
-            points,
-            lambda rows: self.frame.to_cube(self.encoder.all_actions(features[rows], shared)),
-            exact.states_at_once(n_actions, self.settings.hidden),
-            None if allowed is None else torch.from_numpy(allowed.mask(n_actions)),
-        )
+        return self.decoder().nearest(observations, points, allowed)
+
+    def decoder(self) -> Decoder:
+        """What searches for the nearest action; made anew when a weight has changed."""
+        if self._decoder is None or not self._decoder[0].saw_nothing():
+            made = Decoder(
+                codes_of(self.encoder),
+                head_of(self.encoder, self.features, self.frame),
+                recall=self.settings.recall,
+                method=self.settings.decode,
+                indexed=self.indexed,
+            )
+            self._decoder = Watch(self.encoder, self.frame), made
+        return self._decoder[1]
 
     @torch.no_grad()
     def target_distance(
@@ -168,10 +188,12 @@ class Merlion(nn.Module, AbstractRepresentation):
             "observation_size": self.observation_size,
             "features": asdict(self.features.config),
             "reward_scale": self.reward_scale,
+            "index": None if self.indexed is None else self.indexed.config(),
         }
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return dict(self.state_dict())
+        index = {} if self.indexed is None else self.indexed.index.tensors()
+        return {**self.state_dict(), **{INDEX + name: part for name, part in index.items()}}
 
 
 def restore(
@@ -181,9 +203,21 @@ def restore(
     features = ObservationFeatures(config["observation_size"], FeatureConfig(**config["features"]))
     settings = MerlionConfig(**config["settings"])
     model = Merlion(action_set, features, config["observation_size"], settings)
-    model.load_state_dict(tensors)
+    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(INDEX)})
     model.reward_scale = config["reward_scale"]
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    if config.get("index") is not None:
+        parts = {k.removeprefix(INDEX): v for k, v in tensors.items() if k.startswith(INDEX)}
+        model.indexed = restore_index(model.decoder().codes, config["index"], parts)
+        model._decoder = None
+    return model
+
+
+def _new_encoder(n_actions: int, n_features: int, config: MerlionConfig) -> Encoder:
+    hidden = [config.hidden] * config.depth
+    if config.encoder == "bilinear":
+        return BilinearEncoder(n_actions, n_features, config.dim, config.rank, hidden)
+    return ActionStateEncoder(n_actions, n_features, config.dim, config.embedding, hidden)
 
 
 def pseudometric(
@@ -291,7 +325,9 @@ def fit(
     model.reward_scale = data.reward_scale
     _fit_encoder(model, data, seed=seed, on_step=on_step)
     _fit_frame(model, data, seed=seed)
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    _fit_index(model, log, seed=seed)
+    return model
 
 
 def _fit_encoder(model: Merlion, data: Outcomes, *, seed: int, on_step: OnStep | None) -> None:
@@ -322,3 +358,14 @@ def _fit_frame(model: Merlion, data: Outcomes, *, seed: int, states: int = 256) 
         for row in rows.split(exact.states_at_once(data.n_actions, model.settings.hidden))
     ]
     model.frame.fit(torch.cat(raw))
+
+
+def _fit_index(model: Merlion, log: Log, *, seed: int) -> None:
+    """What the search needs if it need not be exact: nothing, or an index and its recall."""
+    decoder = model.decoder()
+    method = choose(decoder.codes, recall=model.settings.recall, method=model.settings.decode)
+    if method in ("graph", "ivf") and model.settings.recall < 1.0:
+        model.indexed = make_index(
+            decoder.codes, decoder.head, log.observations, method=method, seed=seed
+        )
+        model._decoder = None

@@ -47,7 +47,7 @@ class Outcomes:
 
 
 def outcomes(log: Log, features: ObservationFeatures) -> Outcomes:
-    """A log's columns in the units of learning.
+    """A log's columns in the units of learning; copies, for torch takes no read-only arrays.
 
     Raises:
         ValueError: no row has a known next state.
@@ -63,11 +63,11 @@ def outcomes(log: Log, features: ObservationFeatures) -> Outcomes:
     scale = np.where(is_binary(log.observations) | (deviation < 1e-6), 1.0, deviation)
     reward_scale = float(np.abs(log.rewards).max()) or 1.0
     return Outcomes(
-        features=features(torch.from_numpy(log.observations)).detach(),
-        actions=torch.from_numpy(log.actions),
+        features=features(torch.from_numpy(np.array(log.observations))).detach(),
+        actions=torch.from_numpy(np.array(log.actions)),
         rewards=torch.from_numpy(log.rewards / np.float32(reward_scale)),
         changes=torch.from_numpy((change / scale).astype(np.float32)),
-        has_next=torch.from_numpy(log.has_next),
+        has_next=torch.from_numpy(np.array(log.has_next)),
         reward_scale=reward_scale,
         change_scale=scale,
         n_actions=len(log.action_set),

@@ -26,6 +26,10 @@ SMALL: dict[str, dict[str, int]] = {
         "batch_size": 32,
     },
     "random_table": {"dim": 3},
+    "random_spread": {"dim": 3},
+    "transition": {"dim": 2, "hidden": 8, "steps": 60, "batch_size": 32, "candidates": 12},
+    "reconstruction": {"dim": 2, "hidden": 8, "steps": 60, "batch_size": 32},
+    "cvae": {"dim": 2, "hidden": 8, "embedding": 4, "steps": 60, "batch_size": 32},
     "external": {"dim": 2},
 }
 """Settings with which a method is fitted in a moment; a new method needs an entry."""

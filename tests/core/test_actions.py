@@ -145,3 +145,21 @@ def test_another_list_is_refused_with_the_first_difference() -> None:
         ActionSet(ids).must_equal(ActionSet(np.array([7, 41, 1000])), "one", "other")
     with pytest.raises(ValueError, match="place 0: 1 and '01'"):
         ActionSet(np.array([1])).must_equal(ActionSet(np.array(["01"])), "one", "other")
+
+
+def test_rows_between_and_within() -> None:
+    allowed = AllowedActions(np.array([0, 2, 2, 3, 5]), np.array([0, 4, 1, -1, 2]))
+    part = allowed.between(1, 4)
+    assert (part.offsets.tolist(), part.indices.tolist()) == ([0, 0, 1, 3], [1, -1, 2])
+    assert allowed.within(5).tolist() == [True, True, True, False]
+    assert allowed.within(4).tolist() == [False, True, True, False]
+    assert allowed.between(2, 2).within(1).tolist() == []
+
+
+def test_checked_offsets_are_looked_at_at_their_ends_alone() -> None:
+    falling = np.array([0, 2, 1, 3])
+    AllowedActions(falling, np.array([0, 1, 2]), checked=True)
+    with pytest.raises(ValueError, match="offsets must run from 0 to 2"):
+        AllowedActions(falling, np.array([0, 1]), checked=True)
+    with pytest.raises(ValueError, match="offsets fall at row 1"):
+        AllowedActions(falling, np.array([0, 1, 2]))

@@ -1,10 +1,14 @@
 """A log checks itself, and cuts itself by whole episodes."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from offline_actrep.core import log as log_module
+from offline_actrep.core import mapped
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 
@@ -131,6 +135,52 @@ def test_what_it_says_of_itself() -> None:
         "Log(5 rows, 2 episodes, 3 actions, observation size 2, propensities logged)"
     )
     assert repr(log(action_probabilities=None)).endswith("propensities not logged)")
+
+
+def test_a_checked_log_is_not_read_again_but_measured() -> None:
+    wrong = with_entry("rewards", 2, np.nan)
+    assert np.isnan(log(rewards=wrong, checked=True).rewards[2])
+    with pytest.raises(ValueError, match="reward is not finite"):
+        replace(log(rewards=wrong, checked=True))  # what is made from it is checked
+    for changes in (
+        {"splits": columns()["splits"][:4]},
+        {"episode_ids": np.array(["mon"])},
+        {"episode_offsets": np.array([0, 2, 4])},
+        {"episode_offsets": np.array([1, 2, 5])},
+        {"episode_offsets": np.array([0, 0, 5])},
+        {"episode_offsets": np.array([], np.int64)},
+    ):
+        with pytest.raises(ValueError):
+            log(**changes, checked=True)
+
+
+def test_offsets_of_many_episodes_are_looked_at_here_and_there() -> None:
+    whole = many_episodes(20_000)
+    offsets = whole.episode_offsets.copy()
+    replace(whole, checked=True)
+    offsets[9000:9100] = offsets[9000]
+    with pytest.raises(ValueError, match="must rise from 0"):
+        replace(whole, episode_offsets=offsets, checked=True)
+
+
+def test_faults_are_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = many_episodes(50)
+    rewards = np.where(np.arange(len(whole)) % 10 == 7, np.nan, whole.rewards).astype(np.float32)
+    for size in (1, 8, 1 << 16):
+        monkeypatch.setattr(log_module, "blocks", partial(mapped.blocks, size=size))
+        with pytest.raises(ValueError, match=r"row 7: reward is not finite \(10 such rows\)"):
+            replace(whole, rewards=rewards)
+
+
+def test_allowed_actions_outside_the_catalogue_are_refused() -> None:
+    allowed = columns()["allowed"]
+    for wrong in (-1, 3):
+        indices = allowed.indices.copy()
+        indices[2] = wrong
+        # `holds` sees row 1, which allowed 1 and its own action 2.
+        held = AllowedActions(allowed.offsets, np.where(indices == wrong, wrong, indices))
+        with pytest.raises(ValueError, match="row 1: allowed_actions"):
+            log(allowed=held)
 
 
 def test_returns_by_hand() -> None:

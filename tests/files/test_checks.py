@@ -191,7 +191,7 @@ def test_a_row_is_found_in_its_file(counts: list[int]) -> None:
 def test_the_first_fault_is_refused_and_none_is_let_pass() -> None:
     origin = Origin((Path("a.parquet"), Path("b.parquet")), np.array([0, 2, 9]))
     refuse([], origin)
-    fault = Fault("gain", np.array([3, 8]), "a value", "null", "fill it")
+    fault = Fault("missing", "gain", np.array([3, 8]), "a value", "null", "fill it")
     other = replace(fault, rows=np.array([0]))
     with pytest.raises(ValueError) as error:
         refuse([fault, other], origin)

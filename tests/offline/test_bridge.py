@@ -1,51 +1,33 @@
-"""d3rlpy's learners as we feed and read them, held against d3rlpy itself."""
+"""d3rlpy's learners of points as we feed and read them, held against d3rlpy itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from offline_actrep.core.log import Log
 from offline_actrep.files.exchange.d3rlpy import mdp_dataset
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
-from offline_actrep.offline.bridge import (
-    CONFIGS,
-    CONTINUOUS,
-    DISCRETE,
-    Columns,
-    Learner,
-    LearnerConfig,
-    TransitionMiniBatch,
-)
-from offline_actrep.offline.train import learning_columns
+from offline_actrep.nets.seeding import seeded
+from offline_actrep.offline.bridge import CONFIGS, D3rlpyLearner, TransitionMiniBatch, mini_batch
+from offline_actrep.offline.columns import learning_columns
+from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.relabel import Relabelled
 
-SMALL = LearnerConfig(hidden=(8, 8), batch_size=16)
+
+def learner(name: str, config: LearnerConfig) -> D3rlpyLearner:
+    with seeded(0):
+        return D3rlpyLearner(name, config, 3, 2)
 
 
-def columns_of(data: Log | Relabelled) -> Columns:
-    """As a learner gets them, observations and rewards as they are."""
-    return learning_columns(data, ObservationFeatures(3, FeatureConfig()), 1.0)
+def groups(made: D3rlpyLearner) -> list[dict[str, Any]]:
+    """What its optimisers move, with their settings."""
+    parts = vars(made.algo.impl.modules).values()  # type: ignore[union-attr]
+    return [group for part in parts if hasattr(part, "optim") for group in part.optim.param_groups]
 
 
-def learner(name: str, config: LearnerConfig = SMALL, seed: int = 0) -> Learner:
-    size = 2 if name in CONTINUOUS else 16
-    return Learner(name, config, n_features=3, action_size=size, seed=seed)
-
-
-def trained(name: str, points: Relabelled, steps: int = 5) -> Learner:
-    """A few steps away from its initial weights."""
-    made = learner(name)
-    columns = columns_of(points if name in CONTINUOUS else points.log)
-    draws = np.random.default_rng(0)
-    for _ in range(steps):
-        made.update(columns.batch(draws.integers(len(columns.rewards), size=16)))
-    return made
-
-
-@pytest.mark.parametrize("ids", [True, False])
-def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled, ids: bool) -> None:
+def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled) -> None:
     """Next actions aside, which no learner here uses, and the next state after a terminal one,
     which d3rlpy blanks and no target reads.
     """
@@ -53,9 +35,9 @@ def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled, ids: b
     ends = log.ends.copy()
     ends[log.episode_offsets[1::2] - 1] = False
     some = replace(log, terminated=log.ends & ~ends, truncated=ends)
-    data = some if ids else Relabelled(some, points.representation, points.points)
-    columns = columns_of(data)
-    dataset = mdp_dataset(some, None if ids else points.points)
+    data = Relabelled(some, points.representation, points.points)
+    columns = learning_columns(data, ObservationFeatures(3, FeatureConfig()), 1.0, 0.9)
+    dataset = mdp_dataset(some, points.points)
     theirs = TransitionMiniBatch.from_transitions(
         [
             dataset.transition_picker(episode, i)
@@ -63,7 +45,7 @@ def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled, ids: b
             for i in range(episode.transition_count)
         ]
     )
-    ours = columns.batch(np.arange(len(columns.rewards)))
+    ours = mini_batch(columns.batch(np.arange(len(columns))))
     for field in ("observations", "actions", "rewards", "terminals", "intervals"):
         left, right = getattr(ours, field), getattr(theirs, field)
         assert left.dtype == right.dtype == np.float32
@@ -73,75 +55,32 @@ def test_batches_are_those_of_d3rlpys_own_transitions(points: Relabelled, ids: b
     assert np.array_equal(ours.next_observations[goes_on], theirs.next_observations[goes_on])
 
 
-@pytest.mark.parametrize("name", DISCRETE)
-def test_the_largest_score_is_what_d3rlpy_predicts(name: str, points: Relabelled) -> None:
-    made = trained(name, points, steps=30)
-    seen = np.random.default_rng(1).normal(0, 20, size=(200, 3)).astype(np.float32)
-    scores = made.scores(seen)
-    assert scores.shape == (200, 16)
-    chosen = scores.argmax(axis=1)
-    assert np.array_equal(chosen, made.algo.predict(seen))
-    assert len(np.unique(chosen)) > 1
+@pytest.mark.parametrize("name", CONFIGS)
+def test_adam_in_one_call_moves_weights_as_d3rlpys_own(name: str, points: Relabelled) -> None:
+    """Up to rounding, and with it every weight that d3rlpy's own optimiser moves."""
+    config = LearnerConfig(hidden=(8, 8), batch_size=16, warmup=0.0, steps=10)
+    ours, theirs = learner(name, config), learner(name, config)
+    fused = [group for made in (ours, theirs) for group in groups(made) if group["fused"]]
+    assert len(fused) >= 4
+    for group in groups(theirs):
+        group["fused"] = False
+    columns = learning_columns(points, ObservationFeatures(3, FeatureConfig()), 1.0, 0.9)
+    batch = columns.batch(np.arange(16))
+    before = ours.tensors()
+    for made in (ours, theirs):
+        with seeded(0):
+            made.update(batch)
+    after, other = ours.tensors(), theirs.tensors()
+    for key, tensor in after.items():
+        assert (tensor - other[key]).abs().max() < 1e-6, key
+    assert any(not torch.equal(before[key], tensor) for key, tensor in after.items())
 
 
-def test_discrete_bcq_scores_only_what_was_imitated(points: Relabelled) -> None:
-    made = trained("discrete_bcq", points, steps=30)
-    seen = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
-    logits = made.algo.impl.modules.imitator(torch.from_numpy(seen)).logits  # type: ignore[union-attr]
-    share = torch.softmax(logits, dim=1)
-    share = share / share.max(dim=1, keepdim=True).values
-    assert np.array_equal(np.isneginf(made.scores(seen)), (share <= 0.3).numpy())
-
-
-@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
-def test_weights_leave_and_return(name: str, points: Relabelled) -> None:
-    made = trained(name, points)
-    other = learner(name, seed=7)
-    seen = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32)
-    before = other.act(seen)
-    other.load(made.tensors())
-    assert np.array_equal(other.act(seen), made.act(seen))
-    assert not np.array_equal(before, made.act(seen))
-    assert all(torch.equal(tensor, made.tensors()[key]) for key, tensor in other.tensors().items())
-
-
-@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
-def test_weights_that_left_do_not_change_with_training(name: str, points: Relabelled) -> None:
-    made = learner(name)
-    kept = made.tensors()
-    copies = {key: tensor.clone() for key, tensor in kept.items()}
-    columns = columns_of(points if name in CONTINUOUS else points.log)
-    made.update(columns.batch(np.arange(16)))
-    assert all(torch.equal(tensor, copies[key]) for key, tensor in kept.items())
-    assert not all(torch.equal(tensor, kept[key]) for key, tensor in made.tensors().items())
-
-
-@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
-def test_the_seed_fixes_the_weights_and_the_callers_generator_stays(name: str) -> None:
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    one, two, three = learner(name, seed=1), learner(name, seed=1), learner(name, seed=2)
-    assert torch.equal(torch.get_rng_state(), before)
-    mine, same, other = one.tensors(), two.tensors(), three.tensors()
-    assert all(torch.equal(mine[key], same[key]) for key in mine)
-    assert any(not torch.equal(mine[key], other[key]) for key in mine)
-
-
-@pytest.mark.parametrize("name", ["bcq", "cql"])
-def test_acting_twice_gives_the_same_points(name: str, points: Relabelled) -> None:
-    """BCQ draws candidates; the draws are fixed."""
-    made = trained(name, points)
-    seen = points.log.observations[:20]
-    torch.manual_seed(0)
-    first = made.act(seen)
-    torch.rand(3)
-    assert np.array_equal(made.act(seen), first)
-
-
-def test_an_unknown_learner_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="unknown learner 'sac'; there are cql, bcq, td3_plus_bc"):
-        Learner("sac", SMALL, n_features=3, action_size=2, seed=0)
-    assert set(CONFIGS) == {*CONTINUOUS, *DISCRETE}
+def test_plas_learns_its_points_before_it_learns_where_to_go(points: Relabelled) -> None:
+    made = learner("plas", LearnerConfig(hidden=(8,), batch_size=16, steps=10, warmup=0.35))
+    columns = learning_columns(points, ObservationFeatures(3, FeatureConfig()), 1.0, 0.9)
+    told = [list(made.update(columns.batch(np.arange(16)))) for _ in range(5)]
+    assert told == 3 * [["vae_loss"]] + 2 * [["critic_loss", "actor_loss"]]
 
 
 ODD = LearnerConfig(
@@ -159,7 +98,11 @@ ODD = LearnerConfig(
     action_flexibility=0.21,
     lam=0.61,
     beta=0.23,
-    target_update_interval=31,
+    steps=70,
+    warmup=0.3,
+    expectile=0.83,
+    weight_temp=2.7,
+    max_weight=37.0,
 )
 REACHES: dict[str, dict[str, object]] = {
     "cql": {
@@ -192,24 +135,29 @@ REACHES: dict[str, dict[str, object]] = {
         "target_smoothing_sigma": 0.32,
         "target_smoothing_clip": 0.8,
     },
-    "discrete_cql": {
+    "plas": {
         "gamma": 0.91,
-        "learning_rate": 0.012,
-        "alpha": 1.9,
-        "target_update_interval": 31,
-    },
-    "discrete_bcq": {
-        "gamma": 0.91,
-        "learning_rate": 0.012,
-        "action_flexibility": 0.21,
+        "actor_learning_rate": 0.011,
+        "critic_learning_rate": 0.012,
+        "imitator_learning_rate": 0.012,
+        "warmup_steps": 21,
+        "lam": 0.61,
         "beta": 0.23,
-        "target_update_interval": 31,
+        "tau": 0.027,
     },
-    "discrete_bc": {"learning_rate": 0.012, "beta": 0.23},
+    "iql": {
+        "gamma": 0.91,
+        "actor_learning_rate": 0.011,
+        "critic_learning_rate": 0.012,
+        "tau": 0.027,
+        "expectile": 0.83,
+        "weight_temp": 2.7,
+        "max_weight": 37.0,
+    },
 }
 
 
-@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_settings_reach_d3rlpy(name: str) -> None:
     made = learner(name, ODD)
     config = made.algo.config

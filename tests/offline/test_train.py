@@ -10,13 +10,11 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.evaluate import evaluate
-from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
-from offline_actrep.offline.bridge import CONTINUOUS, DISCRETE, LearnerConfig
+from offline_actrep.offline.learner import CONTINUOUS, DISCRETE, MASKED, LearnerConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import (
     DEFAULTS,
     Policy,
-    learning_columns,
     reward_scale,
     settings,
     train,
@@ -110,8 +108,8 @@ def test_a_learner_of_ids_takes_the_log_of_a_relabelled_one(points: Relabelled) 
 
 
 def test_unknown_names_are_refused_with_those_there_are(maze_log: Log) -> None:
-    with pytest.raises(ValueError, match="unknown learner 'iql'; there are cql, bcq"):
-        train(maze_log, "iql", seed=0)
+    with pytest.raises(ValueError, match="unknown learner 'sac'; there are cql, bcq"):
+        train(maze_log, "sac", seed=0)
     with pytest.raises(ValueError, match="discrete_bc has no setting 'gama'; near it: gamma"):
         train(maze_log, "discrete_bc", seed=0, gama=0.9)
 
@@ -128,28 +126,23 @@ def test_a_log_without_a_usable_row_is_refused(maze_log: Log) -> None:
         train(blind, "discrete_bc", seed=0, **SMALL)
 
 
-def test_rows_without_a_next_state_are_left_out(points: Relabelled) -> None:
-    log = points.log
-    last = log.episode_offsets[1] - 1
-    has_next = log.has_next.copy()
-    has_next[last] = False
-    terminated = log.terminated.copy()
-    terminated[last] = False
-    cut = replace(
-        log,
-        has_next=has_next,
-        terminated=terminated,
-        truncated=log.ends & ~terminated,
-    )
-    features = ObservationFeatures(3, FeatureConfig())
-    for data in (cut, Relabelled(cut, points.representation, points.points)):
-        columns = learning_columns(data, features, 2.0)
-        kept = np.delete(np.arange(len(log)), last)
-        assert np.array_equal(columns.features, log.observations[kept])
-        assert np.array_equal(columns.next_features, log.next_observations[kept])
-        assert np.array_equal(columns.rewards, 2.0 * log.rewards[kept])
-        wanted = log.actions[:, None] if isinstance(data, Log) else points.points
-        assert np.array_equal(columns.actions, wanted[kept])
+@pytest.mark.parametrize("name", MASKED)
+def test_a_masked_learner_refuses_a_log_without_sets(name: str, maze_log: Log) -> None:
+    plain = name.removeprefix("masked_")
+    with pytest.raises(ValueError, match=f"{name} needs the allowed actions .* take {plain}"):
+        train(maze_log, name, seed=0, **SMALL)
+
+
+def test_masked_learners_differ_from_the_plain(points: Relabelled) -> None:
+    for name in MASKED:
+        masked = train(points, name, seed=0, **SMALL)
+        assert not equal(masked, train(points, name.removeprefix("masked_"), seed=0, **SMALL))
+
+
+def test_decoding_learners_need_no_sets_but_take_them(points: Relabelled) -> None:
+    free = Relabelled(replace(points.log, allowed=None), points.representation, points.points)
+    bound = train(points, "td3_decoded", seed=0, **SMALL)
+    assert not equal(bound, train(free, "td3_decoded", seed=0, **SMALL))
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.97, 1.0])
@@ -219,7 +212,20 @@ def bandit() -> Relabelled:
     return relabel(log, table)
 
 
-@pytest.mark.parametrize("name", ["cql", "bcq", "td3_plus_bc", "discrete_cql", "discrete_bcq"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cql",
+        "bcq",
+        "td3_plus_bc",
+        "plas",
+        "iql",
+        "td3_decoded",
+        "discrete_cql",
+        "discrete_bcq",
+        "weighted_bc",
+    ],
+)
 def test_learners_find_what_pays(name: str, bandit: Relabelled) -> None:
     policy = train(
         bandit,

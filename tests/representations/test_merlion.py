@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.gaussian import w2
@@ -21,6 +22,7 @@ from offline_actrep.representations.merlion import (
     l1,
     loss,
     pseudometric,
+    restore,
 )
 from offline_actrep.representations.outcomes import Outcomes, outcomes
 
@@ -183,9 +185,13 @@ def apart(model: Merlion, log: Log, left: int, right: int) -> float:
     return float(l1(table[:, left], table[:, right]).mean())
 
 
-@pytest.mark.parametrize("transition", ["mean", "gaussian"])
-def test_twins_come_together_and_opposites_part(moves_log: Log, transition: str) -> None:
-    config = replace(SMALL, transition=transition)
+@pytest.mark.parametrize(
+    ("transition", "encoder"), [("mean", "mlp"), ("gaussian", "mlp"), ("mean", "bilinear")]
+)
+def test_twins_come_together_and_opposites_part(
+    moves_log: Log, transition: str, encoder: str
+) -> None:
+    config = replace(SMALL, transition=transition, encoder=encoder)
     model = fit(moves_log, config=config, features=FeatureConfig(), seed=0)
     states = torch.from_numpy(moves_log.observations[:50])
     same = torch.zeros(50, dtype=torch.int64)
@@ -242,3 +248,124 @@ def test_a_log_without_a_next_state_is_refused(hand_log: Callable[..., Log]) -> 
     log = hand_log(places, np.arange(10) % 4, places, n_actions=4, has_next=np.zeros(10, bool))
     with pytest.raises(ValueError, match="no row of the log has a next observation"):
         fit(log, config=SMALL, features=FeatureConfig(), seed=0)
+
+
+# --- the search of the nearest action
+
+MANY = 600
+"""Actions, of which the log holds 400."""
+ENCODERS = [
+    {"encoder": "mlp"},
+    {"encoder": "mlp", "depth": 2},
+    {"encoder": "bilinear", "rank": 7},
+]
+
+
+@pytest.fixture(scope="module", params=ENCODERS, ids=["mlp", "deep", "bilinear"])
+def many(request: pytest.FixtureRequest) -> tuple[Log, Merlion]:
+    """A log with hundreds of actions, and what was fitted to it."""
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((400, 2)), draws.integers(MANY, size=400)
+    angles = 2 * np.pi * actions / MANY
+    following = places + np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    log = Log(
+        action_set=ActionSet.dense(MANY),
+        observations=places.astype(np.float32),
+        actions=actions,
+        rewards=np.zeros(400, np.float32),
+        terminated=np.zeros(400, bool),
+        truncated=np.ones(400, bool),
+        next_observations=following.astype(np.float32),
+        has_next=np.ones(400, bool),
+        episode_offsets=np.arange(401),
+        episode_ids=np.arange(400),
+    )
+    config = replace(SMALL, steps=60, **request.param)
+    return log, fit(log, config=config, features=FeatureConfig(), seed=0)
+
+
+def asked(log: Log) -> tuple[torch.Tensor, torch.Tensor]:
+    """States of the log and points anywhere in the cube."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.from_numpy(log.observations[:100]), torch.rand(100, 2, generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("share", [None, 0.01, 0.9])
+def test_the_search_is_the_table_looked_through(
+    many: tuple[Log, Merlion], share: float | None
+) -> None:
+    log, model = many
+    states, points = asked(log)
+    distance = (model.table(states) - points[:, None]).abs().sum(dim=2)
+    allowed = None
+    if share is not None:
+        mask = np.random.default_rng(4).random(distance.shape) < share
+        mask[:, 5] |= ~mask.any(axis=1)
+        distance.masked_fill_(~torch.from_numpy(mask), torch.inf)
+        allowed = AllowedActions.of_mask(mask)
+    actions, gap = model.nearest(states, points, allowed)
+    assert_close(gap, distance.min(dim=1).values, atol=2e-5, rtol=0)
+    assert_close(distance[torch.arange(100), actions], gap, atol=2e-5, rtol=0)
+
+
+def with_settings(log: Log, model: Merlion, **settings: object) -> Merlion:
+    config = model.config()
+    config["settings"] = {**config["settings"], **settings}  # type: ignore[dict-item]
+    return restore(log.action_set, config, model.tensors())
+
+
+def test_every_exact_search_answers_alike_to_the_bit(many: tuple[Log, Merlion]) -> None:
+    log, model = many
+    states, points = asked(log)
+    wanted = with_settings(log, model, decode="split").nearest(states, points)
+    one_by_one = [model.nearest(states[n : n + 1], points[n : n + 1])[0] for n in range(100)]
+    assert torch.equal(torch.cat(one_by_one), wanted[0])
+    if model.settings.depth == 1:
+        fused = with_settings(log, model, decode="fused").nearest(states, points)
+        assert torch.equal(fused[0], wanted[0]) and torch.equal(fused[1], wanted[1])
+
+
+def test_a_changed_weight_is_seen_at_once(many: tuple[Log, Merlion]) -> None:
+    log, model = many
+    again = with_settings(log, model)
+    states, points = asked(log)
+    before = again.nearest(states, points)[0]
+    assert again.decoder() is again.decoder()
+    with torch.no_grad():
+        again.encoder.actions.weight.copy_(again.encoder.actions.weight.flip(0))
+    assert torch.equal(again.nearest(states, points)[0], MANY - 1 - before)
+
+
+def test_a_fit_that_need_not_be_exact_makes_an_index_and_keeps_it(
+    many: tuple[Log, Merlion],
+) -> None:
+    log, model = many
+    way = "graph" if model.settings.depth == 1 else "ivf"
+    config = replace(model.settings, steps=20, decode=way, recall=0.9)  # type: ignore[arg-type]
+    quick = fit(log, config=config, features=FeatureConfig(), seed=0)
+    assert quick.indexed is not None and quick.indexed.effort(0.9) is not None
+    assert quick.decoder().method == way
+    states, points = asked(log)
+    exact = with_settings(log, quick, decode="split", recall=1.0).nearest(states, points)
+    found = quick.nearest(states, points)
+    assert (found[1] <= exact[1] * (1 + 1e-4) + 1e-6).float().mean() >= 0.9
+    again = restore(log.action_set, quick.config(), quick.tensors())
+    assert again.config() == quick.config()
+    for mine, theirs in zip(found, again.nearest(states, points), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_settings_written_before_there_was_a_choice_mean_the_paper(moves_log: Log) -> None:
+    model = fit(moves_log, config=replace(SMALL, steps=1), features=FeatureConfig(), seed=0)
+    config = model.config()
+    old = {k: v for k, v in config["settings"].items() if k not in NEW}  # type: ignore[union-attr]
+    again = restore(
+        moves_log.action_set,
+        {**{k: v for k, v in config.items() if k != "index"}, "settings": old},
+        model.tensors(),
+    )
+    assert again.settings == model.settings
+    assert (again.settings.encoder, again.settings.recall) == ("mlp", 1.0)
+
+
+NEW = {"encoder", "rank", "decode", "recall"}

@@ -12,7 +12,7 @@ import pytest
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.files.exchange import minari as exchange
-from offline_actrep.files.exchange.minari import minari_dataset
+from offline_actrep.files.exchange.minari import DataFormat, minari_dataset
 
 
 def log_of(ids: list[int] | list[str]) -> Log:
@@ -58,11 +58,14 @@ def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return package
 
 
-def test_every_column_comes_back(minari, tmp_path: Path) -> None:
-    made = minari_dataset(LOG, POINTS, "maze/points-v0")
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_every_column_comes_back(minari, tmp_path: Path, data_format: DataFormat) -> None:
+    made = minari_dataset(LOG, POINTS, "maze/points-v0", data_format=data_format)
     assert isinstance(made, minari.MinariDataset)
     assert (tmp_path / "store" / "maze" / "points-v0").is_dir()
     dataset = minari.load_dataset("maze/points-v0")
+    written = dataset.storage.FORMAT
+    assert written == data_format
     assert (dataset.total_episodes, dataset.total_steps) == (4, 7)
     assert dataset.action_space == gym.spaces.Box(-1, 1, (3,), np.float32)
     assert dataset.observation_space == gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
@@ -74,13 +77,29 @@ def test_every_column_comes_back(minari, tmp_path: Path) -> None:
         np.testing.assert_array_equal(episode.terminations, LOG.terminated[rows])
         np.testing.assert_array_equal(episode.truncations, LOG.truncated[rows])
         np.testing.assert_array_equal(episode.observations[:-1], LOG.observations[rows])
-        np.testing.assert_array_equal(
-            episode.infos["action_id"], LOG.action_set.decode(LOG.actions[rows])
-        )
         assert LOG.action_probabilities is not None
-        np.testing.assert_array_equal(
-            episode.infos["action_probability"], LOG.action_probabilities[rows]
-        )
+        wanted = {
+            "action_id": LOG.action_set.decode(LOG.actions[rows]),
+            "action_probability": LOG.action_probabilities[rows],
+        }
+        for name, column in wanted.items():
+            found = episode.infos[name]
+            np.testing.assert_array_equal(found[: len(column)], column)
+            assert found[len(column) :].tolist() == ([column[-1]] if data_format == "arrow" else [])
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+@pytest.mark.parametrize("ids", [np.arange(4) * 10**15, np.array(["a", "b", "ü", "d"])])
+def test_what_an_episode_was_called_stands_in_its_metadata(
+    minari, data_format: DataFormat, ids: np.ndarray
+) -> None:
+    log = replace(LOG, episode_ids=ids)
+    minari_dataset(log, POINTS, "points-v0", data_format=data_format)
+    storage = minari.load_dataset("points-v0").storage
+    found = list(storage.get_episode_metadata(range(4)))
+    assert [one["logged_id"] for one in found] == ids.tolist()
+    assert [bool(one["next_known"]) for one in found] == [False, True, False, True]
+    assert [one["total_steps"] for one in found] == [2, 1, 3, 1]
 
 
 def test_the_observation_after_the_last_row_is_the_known_one_or_the_row_s_own(minari) -> None:
@@ -95,6 +114,37 @@ def test_spaces_hold_what_is_stored(minari) -> None:
     for episode in dataset.iterate_episodes():
         assert all(dataset.action_space.contains(point) for point in episode.actions)
         assert all(dataset.observation_space.contains(row) for row in episode.observations)
+
+
+def test_ids_that_are_strings_come_back_from_arrow(minari) -> None:
+    log = log_of(["tea", "käse", "牛乳"])
+    dataset = minari_dataset(log, POINTS, "points-v0", data_format="arrow")
+    ids = [key for episode in dataset for key in episode.infos["action_id"][:-1].tolist()]
+    assert ids == ["tea", "牛乳", "käse", "käse", "tea", "牛乳", "tea"]
+
+
+def test_an_episode_that_minari_would_cut_is_refused(
+    minari, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 1 << 15
+    column = np.zeros((n, 2), np.float32)
+    long = Log(
+        action_set=ActionSet.dense(1),
+        observations=column,
+        actions=np.zeros(n, np.int64),
+        rewards=np.zeros(n, np.float32),
+        terminated=np.arange(n) == n - 1,
+        truncated=np.zeros(n, bool),
+        next_observations=column,
+        has_next=np.ones(n, bool),
+        episode_offsets=np.array([0, n]),
+        episode_ids=np.arange(1),
+    )
+    with pytest.raises(ValueError, match=r"32,768 rows.*data_format='hdf5'"):
+        minari_dataset(long, column, "points-v0", data_format="arrow")
+    monkeypatch.setattr(exchange, "_MOST_ARROW_ROWS", n + 1)
+    cut = minari_dataset(long, column, "points-v0", data_format="arrow")
+    assert len(cut[0].observations) == n  # of n + 1, which is why it is refused
 
 
 def test_ids_that_are_strings_come_back_as_utf_8(minari) -> None:

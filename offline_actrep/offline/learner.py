@@ -1,0 +1,141 @@
+"""What every learner is: settings and batches in; points, or a score for every id, out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Literal, final
+
+import numpy as np
+import pydantic
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+
+from offline_actrep.offline.columns import Batch
+
+CONTINUOUS = ("cql", "bcq", "td3_plus_bc", "plas", "iql", "td3_decoded")
+"""Learners of points."""
+DECODING = ("td3_decoded",)
+"""Learners of points that decode while they learn; they see allowed actions if they are logged."""
+MASKED = ("masked_discrete_cql", "masked_discrete_bcq", "masked_weighted_bc")
+"""Learners of ids that see which actions each state allowed; the log must say it."""
+DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc", "weighted_bc", *MASKED)
+"""Learners of ids."""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config={"extra": "forbid"})
+class LearnerConfig:
+    """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
+
+    steps: int = 6_000
+    """Gradient steps."""
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers of every actor and critic."""
+    gamma: float = 0.97
+    """Discount a decision."""
+    actor_learning_rate: float = 3e-4
+    critic_learning_rate: float = 1e-3
+    """Of critics, of imitators, and of every learner of ids."""
+    conservative_weight: float = 0.05
+    """CQL: weight of the conservative term, on the scale of the scaled rewards."""
+    n_action_samples: int = 4
+    """CQL: sampled actions of each of three kinds a row. BCQ: candidates a row."""
+    initial_temperature: float = 0.1
+    """CQL: of the entropy term, before it is learnt."""
+    alpha: float = 5.0
+    """TD3+BC: weight of Q against imitation. Discrete CQL: weight of the conservative term."""
+    tau: float = 0.005
+    """Learners of points: share of the new weights that a target takes a step."""
+    target_noise: float = 0.2
+    """TD3+BC: deviation of the noise on target points, in the cube; clipped at 2.5 times that."""
+    action_flexibility: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
+    """Discrete BCQ: threshold on relative probability. BCQ: reach of the perturbation."""
+    lam: float = 0.75
+    """BCQ and PLAS: weight of the minimum over critics in the target."""
+    beta: float = 0.5
+    """BCQ and PLAS: weight of the KL term. Discrete BCQ and BC, plain or weighted: weight of the
+    squared log-probabilities."""
+    warmup: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
+    """PLAS: share of the steps in which the VAE alone learns; it stands still in the others."""
+    expectile: float = 0.7
+    """IQL: of Q that the value is drawn to."""
+    weight_temp: float = 3.0
+    """IQL and weighted BC: factor on the advantage before it enters the exponential."""
+    max_weight: float = 100.0
+    """IQL and weighted BC: what the exponential is clipped at."""
+    weighting: Literal["advantage", "return"] = "advantage"
+    """Weighted BC: what a row's weight rises with."""
+    target_update_interval: int = 1000
+    """Discrete CQL and BCQ: steps between copies of the target."""
+
+
+class AbstractLearner(ABC):
+    """Made with its first weights; learns a batch at a time.
+
+    Attributes:
+        name: one of `CONTINUOUS` or `DISCRETE`.
+        config: its settings.
+    """
+
+    name: str
+    config: LearnerConfig
+
+    @abstractmethod
+    def update(self, batch: Batch) -> Mapping[str, float]:
+        """One gradient step; the losses."""
+
+    @abstractmethod
+    def modules(self) -> dict[str, nn.Module]:
+        """Its networks by name."""
+
+    @final
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy of all weights by name."""
+        return {
+            f"{part}.{name}": tensor.detach().clone()
+            for part, module in self.modules().items()
+            for name, tensor in module.state_dict().items()
+        }
+
+    @final
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes weights that `tensors` gave."""
+        for part, module in self.modules().items():
+            prefix = f"{part}."
+            module.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+
+
+class AbstractPointLearner(AbstractLearner):
+    """Learns where in the cube to go."""
+
+    @abstractmethod
+    def points(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B E"]:
+        """Where it goes; what it draws on the way is drawn from a fixed seed."""
+
+    @abstractmethod
+    def value(
+        self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
+    ) -> Float32[np.ndarray, " B"]:
+        """Q of each point, in scaled reward."""
+
+
+class AbstractIdLearner(AbstractLearner):
+    """Learns a score for every id; the largest is taken."""
+
+    @abstractmethod
+    def scores(
+        self, features: Float32[np.ndarray, "B F"], mask: Bool[np.ndarray, "B A"] | None = None
+    ) -> Float32[np.ndarray, "B A"]:
+        """Q, or the log-probability of an imitator; -inf where it would never go.
+
+        Args:
+            features: of the states.
+            mask: the ids that each state allows, at least one; None for all.
+        """
+
+    @abstractmethod
+    def value(
+        self, features: Float32[np.ndarray, "B F"], actions: Int64[np.ndarray, " B"]
+    ) -> Float32[np.ndarray, " B"]:
+        """Q of each id, in scaled reward; NaN from an imitator, which has none."""

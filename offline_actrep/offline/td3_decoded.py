@@ -1,0 +1,147 @@
+"""TD3+BC whose Q is only ever asked about points of real actions.
+
+Idea: a policy is served through `decode`, so the value of the point it names is that of the action
+nearest to it; between the points Q is a guess. Targets and the actor's value are therefore taken
+at the point of the decoded action.
+
+Formula (TD3+BC, Fujimoto and Gu 2021, with `d(s, e) = phi(decode(s, e); s)`):
+`y = r + gamma min_j Q'_j(s', d(s', pi'(s') + noise))`; the actor minimises
+`-alpha Q_1(s, d(s, pi(s))) / mean |Q_1| + |pi(s) - e|^2`, and since d is constant between its
+jumps, the gradient of Q at the decoded point is handed straight through to pi(s) (Bengio et al.
+2013). Where the log says which actions were allowed, decoding keeps to them.
+
+With d the identity the weights after an update are those of d3rlpy's TD3PlusBC.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline_actrep.core.actions import AllowedActions
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.mlp import mlp
+from offline_actrep.offline.heads import adam
+from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
+
+ACTOR_EVERY = 2
+"""Updates of the critics for one of the actor and of the targets."""
+
+
+@final
+class DecodedTd3(AbstractPointLearner):
+    """An actor, two critics, and their targets.
+
+    Args:
+        name: what it is called.
+        config: `alpha`, `tau`, `target_noise`, `gamma`, both learning rates, `hidden`.
+        n_features: F.
+        representation: whose actions there are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        representation: AbstractRepresentation,
+    ) -> None:
+        self.name, self.config, self.representation = name, config, representation
+        dim = representation.dim
+        self.actor = mlp([n_features, *config.hidden, dim])
+        self.critics = nn.ModuleList(mlp([n_features + dim, *config.hidden, 1]) for _ in range(2))
+        self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
+        self.actor_optimiser = adam(self.actor.parameters(), config.actor_learning_rate)
+        self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
+        self.updates = 0
+
+    def update(self, batch: Batch) -> Mapping[str, float]:
+        wanted = self._target(batch)
+        found = values(self.critics, batch.features, batch.actions)
+        loss = sum(functional.mse_loss(value, wanted) for value in found)
+        assert isinstance(loss, Tensor)
+        self.critic_optimiser.zero_grad()
+        loss.backward()
+        self.critic_optimiser.step()
+        losses = {"critic_loss": loss.item()}
+        if self.updates % ACTOR_EVERY == 0:
+            losses |= self._update_actor(batch)
+        self.updates += 1
+        return losses
+
+    def _update_actor(self, batch: Batch) -> dict[str, float]:
+        points = self.actor(batch.features).tanh()
+        real = self._decoded(batch.observations, points.detach(), batch.allowed)
+        value = values(self.critics[:1], batch.features, real + points - points.detach())[0]
+        imitation = functional.mse_loss(points, batch.actions)
+        weight = self.config.alpha / value.detach().abs().mean()
+        loss = imitation - weight * value.mean()
+        self.actor_optimiser.zero_grad()
+        loss.backward()
+        self.actor_optimiser.step()
+        for network, target in (
+            (self.actor, self.target_actor),
+            (self.critics, self.target_critics),
+        ):
+            follow(target, network, self.config.tau)
+        return {"actor_loss": loss.item(), "bc_loss": imitation.item()}
+
+    @torch.no_grad()
+    def _target(self, batch: Batch) -> Float32[Tensor, " B"]:
+        points = self.target_actor(batch.next_features).tanh()
+        reach = 2.5 * self.config.target_noise
+        noise = (self.config.target_noise * torch.randn(points.shape)).clamp(-reach, reach)
+        near = (points + noise).clamp(-1.0, 1.0)
+        real = self._decoded(batch.next_observations, near, batch.next_allowed)
+        ahead = torch.stack(values(self.target_critics, batch.next_features, real)).amin(dim=0)
+        return batch.rewards + self.config.gamma * (1 - batch.terminals) * ahead
+
+    def _decoded(
+        self,
+        observations: Float32[Tensor, "B S"] | None,
+        points: Float32[Tensor, "B E"],
+        allowed: AllowedActions | None,
+    ) -> Float32[Tensor, "B E"]:
+        assert observations is not None, "its batches carry observations"
+        with torch.no_grad():
+            actions = self.representation.decode(observations, points, allowed)
+            return self.representation.embed(observations, actions)
+
+    def points(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B E"]:
+        with torch.no_grad():
+            return self.actor(torch.from_numpy(features)).tanh().numpy()
+
+    def value(
+        self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
+    ) -> Float32[np.ndarray, " B"]:
+        with torch.no_grad():
+            found = values(self.critics, torch.from_numpy(features), torch.from_numpy(points))
+            return torch.stack(found).mean(dim=0).numpy()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {
+            "actor": self.actor,
+            "critics": self.critics,
+            "target_actor": self.target_actor,
+            "target_critics": self.target_critics,
+        }
+
+
+def values(
+    critics: nn.ModuleList, features: Float32[Tensor, "B F"], points: Float32[Tensor, "B E"]
+) -> list[Float32[Tensor, " B"]]:
+    """Q of each critic."""
+    together = torch.cat([features, points], dim=1)
+    return [critic(together)[:, 0] for critic in critics]
+
+
+@torch.no_grad()
+def follow(target: nn.Module, network: nn.Module, share: float) -> None:
+    """The target takes a share of the network's weights."""
+    for old, new in zip(target.parameters(), network.parameters(), strict=True):
+        old.lerp_(new, share)
