@@ -4,7 +4,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from offline_actrep.console import (
@@ -26,16 +25,14 @@ from offline_actrep.console import (
 from offline_actrep.convert import Conversion, dry_run
 from offline_actrep.convert import convert as convert_log
 from offline_actrep.convert import explain as explain_log
-from offline_actrep.files.artifact import new_artifact, read_json, write_json
+from offline_actrep.files.artifact import read_json
 from offline_actrep.files.exchange.catalog import import_log
 from offline_actrep.files.exchange.d3rlpy import write_d3rlpy
 from offline_actrep.files.exchange.minari import minari_dataset
 from offline_actrep.files.exchange.rllib import write_rllib
-from offline_actrep.files.parquet import write_action_table, write_log
 from offline_actrep.files.store import open_store, verify_store, write_store
 from offline_actrep.ope.propensities import PropensityConfig, estimate_propensities
-from offline_actrep.plots import calibration
-from offline_actrep.plots import save as save_figure
+from offline_actrep.propensity_report import write_propensities
 from offline_actrep.relabel import relabel as relabel_log
 from offline_actrep.relabel_stream import relabel_files
 from offline_actrep.saved import load_representation
@@ -263,11 +260,6 @@ def propensities(
             config=PropensityConfig(**parsed(settings)),
             on_step=on_step,
         )
-        with new_artifact(out, {"kind": "propensities", "seed": seed}) as draft:
-            write_log(made.on(read), draft / "log.parquet")
-            write_action_table(read.action_set, draft / "actions.parquet")
-            write_json(draft / "propensities.json", made.as_dict())
-            bins = np.array([(b.predicted, b.observed, b.low, b.high) for b in made.curve])
-            save_figure(calibration(*bins.T), draft / "calibration.png")
+        page = write_propensities(read, made, out, seed=seed)
         said = {name: value for name, value in made.as_dict().items() if name != "curve"}
-        say({"out": str(out)} | said, as_json)
+        say({"out": str(out), "report": str(page)} | said, as_json)

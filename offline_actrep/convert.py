@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial, reduce
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ from offline_actrep.files.mapping import FIELDS, LogMapping, read_mapping
 from offline_actrep.files.outputs import OUTPUTS
 from offline_actrep.files.parquet import read_action_table
 from offline_actrep.files.partitions import (
+    BATCH_ROWS,
     SOURCE_FILE,
     Layout,
     Reader,
@@ -67,8 +68,12 @@ Format = Literal["store", "parquet"]
 
 PARTITION_BYTES = 32 << 20
 """Mapped rows that a partition should take in memory."""
-LEAST_ROWS, MOST_ROWS = 1 << 12, 1 << 19
+LEAST_ROWS, MOST_ROWS = 1 << 10, 1 << 19
 """Of a partition."""
+BATCH_BYTES = 16 << 20
+"""Mapped rows that are read at once."""
+FIRST_ROWS = 256
+"""Rows that are looked at to learn how large a row is."""
 AHEAD = 2
 """Partitions that are sifted while another one is appended."""
 QUARANTINE = "quarantine.parquet"
@@ -208,7 +213,7 @@ def dry_run(
         ValueError: as `convert` does for its sources and its mapping.
     """
     found, understood = find_sources(sources), _mapping(mapping)
-    reader = Reader(found, understood.agreed_schema(found), understood)
+    reader = _reader(found, understood.agreed_schema(found), understood)
     clock = _Clock(time.monotonic(), on_step)
     layout = survey(reader, _partition_rows(reader), clock.survey)
     size = sum(one.size for one in found)
@@ -282,9 +287,10 @@ class _Job:
         key = digest(files, settings)
         return _Job(found, schema, understood, action_set, target, format, settings, key)
 
-    @property
+    @cached_property
     def reader(self) -> Reader:
-        return Reader(self.sources, self.schema, self.mapping)
+        """Of all sources."""
+        return _reader(self.sources, self.schema, self.mapping)
 
     def run(self, work: Path, *, fail: bool, resume: bool, clock: _Clock) -> Conversion:
         """Does what is not done yet."""
@@ -400,6 +406,7 @@ class _Job:
     def _sieve(self, layout: Layout) -> Sieve:
         raw = pl.LazyFrame(schema={**self.schema, SOURCE_ROW: pl.Int64, SOURCE_FILE: pl.Int32})
         mapped = self.mapping.episodes(self.mapping.rows(raw).collect())
+        _check_kinds(mapped.schema, self.action_set)
         kind = mapped.schema["observation"]
         size = kind.size if isinstance(kind, pl.Array) else _usual_length(self.reader)
         names = self.mapping.observation_names(self.schema) or _names_in(self.sources)
@@ -458,31 +465,59 @@ class _Job:
 
 
 def _ahead(tasks: Iterator[Callable[[], Sifted]]) -> Iterator[Sifted]:
-    """What the tasks give, in order, while the next ones are at work."""
+    """What the tasks give, in order: while one is taken, some are at work and one is read."""
     waiting: deque[Future[Sifted]] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(task))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(AHEAD) as pool:
+        following = reader.submit(next, tasks, None)
+        while (task := following.result()) is not None:
+            following = reader.submit(next, tasks, None)
+            waiting.append(pool.submit(task))
+            del task  # holds the rows
+            if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
-        finally:
-            for one in waiting:
-                one.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 # --- what is known of a log before its rows are read
 
 
-def _partition_rows(reader: Reader) -> int:
-    """Rows of a partition, from the size of the first that there are."""
+def _reader(sources: Sequence[SourceFile], schema: Schema, mapping: LogMapping) -> Reader:
+    """Reads so many rows at once that they take some megabytes."""
+    reader = Reader(sources, schema, mapping, FIRST_ROWS)
+    return replace(reader, batch_rows=min(BATCH_ROWS, max(1, BATCH_BYTES // _row_bytes(reader))))
+
+
+def _row_bytes(reader: Reader) -> int:
+    """Bytes of a mapped row, from the first that there are."""
     for number in range(len(reader.sources)):
         for frame in reader.batches(number):
             if len(frame):
-                return min(MOST_ROWS, max(LEAST_ROWS, PARTITION_BYTES // about_rows(frame)))
-    return LEAST_ROWS
+                return about_rows(frame)
+    return 1
+
+
+def _partition_rows(reader: Reader) -> int:
+    rows = PARTITION_BYTES // _row_bytes(replace(reader, batch_rows=FIRST_ROWS))
+    return min(MOST_ROWS, max(LEAST_ROWS, rows))
+
+
+def _check_kinds(schema: Schema, action_set: ActionSet | None) -> None:
+    """Refuses ids of actions that are numbers here and text there."""
+    others = {}
+    if "allowed_actions" in schema:
+        others["the allowed actions"] = schema["allowed_actions"].inner == pl.String
+    if action_set is not None:
+        others["the action table"] = action_set.ids.dtype.kind == "U"
+    is_text = schema["action"] == pl.String
+    for name, other in others.items():
+        if other != is_text:
+            words = {True: "text", False: "whole numbers"}
+            raise ValueError(
+                f"action: expected {words[other]}, as ids are in {name}, got {words[is_text]}. "
+                'To mend it: declare the column in [types] of the mapping, as "string" or '
+                '"int64", or write the ids alike.'
+            )
 
 
 def _usual_length(reader: Reader) -> int:

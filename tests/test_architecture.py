@@ -43,6 +43,7 @@ BELOW_CLI = BELOW_RUN | {
     "convert",
     "convert_report",
     "console",
+    "propensity_report",
 }
 
 # A room may import itself and these.
@@ -73,6 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gallery": BELOW_RUN | {"dataset", "report", "plots"},
     "run": BELOW_RUN,
     "summary": BELOW_RUN | {"run", "report", "plots"},
+    "propensity_report": {"core", "files", "ope", "report", "plots"},
     "console": {"core", "files", "nets", "simulators", "run"},
     "cli_logs": BELOW_CLI,
     "cli_worlds": BELOW_CLI,

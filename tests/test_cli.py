@@ -255,6 +255,8 @@ def test_propensities_give_a_log_with_them_and_say_how_good_they_are(
     assert (after.action_probabilities != before.action_probabilities).any()
     np.testing.assert_array_equal(after.actions, before.actions)
     assert len(json.loads((tmp_path / "p" / "propensities.json").read_text())["curve"]) >= 1
+    page = Path(said["report"]).read_text(encoding="utf-8")
+    assert "Calibration" in page and "Against the logged propensities" in page
     assert (tmp_path / "p" / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from offline_actrep import convert as convert_module
+from offline_actrep import plots
 from offline_actrep.convert import Conversion, convert, dry_run, explain
 from offline_actrep.core.log import Log
 from offline_actrep.files.mapping import LogMapping
@@ -24,11 +26,15 @@ from offline_actrep.files.parquet import read_action_table, read_log
 from offline_actrep.files.rules import RULES
 from offline_actrep.files.store import open_store
 
+convert_module = sys.modules[convert.__module__]  # the package gives its name to the verb
+
 KILLED = """
-from offline_actrep import convert as convert_module
-convert_module.LEAST_ROWS = convert_module.MOST_ROWS = 30
+import sys
+from offline_actrep.convert import convert
+module = sys.modules[convert.__module__]
+module.LEAST_ROWS = module.MOST_ROWS = 30
 print("ready", flush=True)
-convert_module.convert({source!r}, out={out!r})
+convert({source!r}, out={out!r})
 """
 
 
@@ -91,6 +97,18 @@ def small_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convert_module, "MOST_ROWS", 30)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the time that their pictures take."""
+
+    def save(_: object, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+        return path
+
+    monkeypatch.setattr(plots, "save", save)
+
+
 @pytest.mark.parametrize("text_ids", [False, True])
 @pytest.mark.usefixtures("small_partitions")
 def test_a_clean_log_is_the_log_that_read_log_reads(tmp_path: Path, text_ids: bool) -> None:
@@ -130,7 +148,7 @@ def test_rows_out_of_step_within_episodes_are_sorted_without_buckets(tmp_path: P
     assert report_of(made)["read"]["in_order"] is True
 
 
-@pytest.mark.usefixtures("small_partitions")
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
 def test_parquet_out_is_the_same_log(tmp_path: Path) -> None:
     source = write(frame(), tmp_path / "logs")
     made = convert(source, out=tmp_path / "out", format="parquet")
@@ -204,7 +222,7 @@ ROWS = {"step_gap": 4, "duplicate_step": 6}
 
 
 @pytest.mark.parametrize("rule", BROKEN)
-@pytest.mark.usefixtures("small_partitions")
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
 def test_a_broken_row_takes_its_whole_episode_and_no_other(rule: str, tmp_path: Path) -> None:
     change, column, row, value = BROKEN[rule]
     whole = frame()
@@ -327,10 +345,59 @@ def test_figures_of_the_report_are_those_of_the_log(tmp_path: Path) -> None:
     assert report["columns"][1]["mean"] == pytest.approx(float(log.observations[:, 1].mean()))
 
 
+DIRT: dict[str, list[object]] = {
+    "step": [None, -1, 0, 1, 2**62],
+    "action": [None, 0, 3, 1000],
+    "reward": [None, float("nan"), -float("inf"), 5.0, 3e38],
+    "terminated": [None, True, False],
+    "truncated": [None, True, False],
+    "action_probability": [None, 0.0, 1.0, 1.5, float("nan"), -0.5],
+    "episode_id": [None, 0, 1],
+}
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
+def test_what_is_kept_read_log_takes_and_all_else_is_in_quarantine(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("dirty")
+    whole = frame(episodes=16, length=4).drop("allowed_actions")
+    for _ in range(data.draw(st.integers(0, 6))):
+        column = data.draw(st.sampled_from(sorted(DIRT)))
+        value = data.draw(st.sampled_from(DIRT[column]))
+        whole = put(column, data.draw(st.integers(0, len(whole) - 1)), value)(whole)
+    if data.draw(st.booleans()):
+        whole = whole.sample(fraction=1, shuffle=True, seed=data.draw(st.integers(0, 9)))
+    source = write(whole, folder / "logs", files=data.draw(st.integers(1, 4)))
+    made = convert(source, out=folder / "store")
+    log = open_store(made.folder, verify=True)
+    sound = whole.filter(pl.col("episode_id").is_in(log.episode_ids.tolist()))
+    assert made.rows + made.refused_rows == len(whole) and len(sound) == made.rows
+    in_order = sound.sort("episode_id", "step")
+    same_rows = read_log(write(in_order, folder / "sound"))
+    order = np.argsort(log.episode_ids, kind="stable")
+    same(log.take_episodes(order), same_rows)
+    if made.refused_rows:
+        refused = pl.read_parquet(made.folder / "quarantine.parquet")
+        assert len(refused) == made.refused_rows
+        assert refused.group_by("episode_id").agg(pl.col("rule").count() > 0)["rule"].all()
+        assert refused["rule"].drop_nulls().is_in(list(RULES)).all()
+        places = refused.select("file", "row").unique()
+        assert len(places) == len(refused), "every row stands there once"
+        for episode in refused["episode_id"].unique().drop_nulls():
+            with pytest.raises(ValueError, match="To mend it"):
+                rows = whole.filter(pl.col("episode_id") == episode).sort("step")
+                read_log(write(rows, folder / f"refused-{episode}", files=1))
+
+
 # --- again, and after a kill
 
 
-@pytest.mark.usefixtures("small_partitions")
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
 def test_what_is_done_is_left_and_another_log_in_its_place_is_refused(tmp_path: Path) -> None:
     source = write(frame(), tmp_path / "logs")
     first = convert(source, out=tmp_path / "store")
@@ -347,7 +414,7 @@ def test_what_is_done_is_left_and_another_log_in_its_place_is_refused(tmp_path: 
 
 
 @pytest.mark.parametrize(("format", "shuffled"), [("store", True), ("parquet", False)])
-@pytest.mark.usefixtures("small_partitions")
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
 def test_a_run_cut_short_anywhere_is_taken_up(
     shuffled: bool, format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,7 +531,7 @@ def test_what_is_no_log_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["store", "parquet"])
-@pytest.mark.usefixtures("small_partitions")
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
 def test_a_full_disk_is_told_and_nothing_opens(
     format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +551,24 @@ def test_a_full_disk_is_told_and_nothing_opens(
     left[0] = 10**9
     made = convert(source, out=tmp_path / "a", format=format)
     assert made.rows == 195
+
+
+def test_actions_that_are_numbers_here_and_text_there_stop_the_job(tmp_path: Path) -> None:
+    source = write(frame(), tmp_path / "logs")
+    pl.DataFrame({"action": ["0", "3"]}).write_parquet(tmp_path / "items.parquet")
+    with pytest.raises(ValueError, match="expected text, as ids are in the action table"):
+        convert(source, out=tmp_path / "a", action_table=tmp_path / "items.parquet")
+    assert not (tmp_path / "a.work").exists()
+
+
+@pytest.mark.parametrize("format", ["store", "parquet"])
+@pytest.mark.usefixtures("no_pictures")
+def test_a_result_is_made_anew_when_asked(format: Any, tmp_path: Path) -> None:
+    source = write(frame(), tmp_path / "logs")
+    before = files_of(convert(source, out=tmp_path / "a", format=format).folder)
+    again = convert(source, out=tmp_path / "a", format=format, resume=False)
+    assert again.rows_read == 200 and files_of(again.folder) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
 
 
 def test_two_at_once_are_told_apart(tmp_path: Path) -> None:

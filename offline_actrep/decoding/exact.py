@@ -57,7 +57,7 @@ def distances(codes: Codes, heads: Heads, points: Float32[Tensor, "B E"]) -> Flo
     """The l1 distance of each point to those of all actions in its state: the split scan.
 
     The first layer's share of every action is taken as given (`Codes.table`), and the rest is done
-    for as many actions at once as the cache holds; 3 to 5 times as fast as the whole network with
+    for as many actions at once as the cache holds; 2 to 5 times as fast as the whole network with
     the state copied beside every action.
     """
     found = torch.empty(len(points), len(codes))

@@ -60,6 +60,16 @@ class Measured:
     ratio: tuple[float, float]
     queries: int
 
+    @property
+    def promised(self) -> float:
+        """The smaller recall less what chance may have added: Wilson's bound at one deviation.
+
+        Five hundred queries without a miss promise 0.998, and never 0.999.
+        """
+        n, share = self.queries, min(self.recall)
+        spread = (share * (1 - share) / n + 1 / (4 * n * n)) ** 0.5
+        return (share + 1 / (2 * n) - spread) / (1 + 1 / n)
+
 
 def static_codes(codes: Codes, anchors: Heads) -> Float32[np.ndarray, "A D"]:
     """The actions' points at some states side by side, as principal components.

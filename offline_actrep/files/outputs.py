@@ -122,7 +122,8 @@ class ParquetOutput(AbstractOutput):
     ) -> None:
         self._action_set, self._names = action_set, observation_names
         with told(target):
-            self._parts = Parts(target, _KIND, about, sources={}, resume=True)
+            again = self.about(target) is not None  # what is there is to be made anew
+            self._parts = Parts(target, _KIND, about, sources={}, resume=not again)
             (self._parts.folder / ROWS).mkdir(exist_ok=True)
 
     @property

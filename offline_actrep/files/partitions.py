@@ -29,9 +29,11 @@ from offline_actrep.files.types import Schema
 KEY = "partition_key"
 SOURCE_FILE = "source_file"
 BATCH_ROWS = 1 << 16
-"""Rows that are read and mapped at once."""
+"""Rows that are read and mapped at once, where they are not wide."""
 UNIT_ROWS = 1 << 19
-"""Rows that are sent to their buckets at once; less is lost to a kill."""
+"""Most rows that are sent to their buckets at once; no more is lost to a kill."""
+UNIT_PARTITIONS = 3
+"""And so many partitions' rows at most."""
 MOST_HASHES = 1 << 23
 """Keys that the survey remembers; with more, in no order, it does not ask whether they return."""
 MOST_SAMPLES = 1 << 18
@@ -58,11 +60,13 @@ class Reader:
         sources: in their order.
         schema: in which all are read.
         mapping: is asked of every batch.
+        batch_rows: that are read and mapped at once.
     """
 
     sources: Sequence[SourceFile]
     schema: Schema
     mapping: Rows
+    batch_rows: int = BATCH_ROWS
 
     def used(self, wanted: Sequence[str]) -> list[str]:
         """The raw columns that some mapped columns are made of, in the schema's order."""
@@ -106,7 +110,9 @@ class Reader:
         if source.format == "parquet":
             return self._parquet(source, start, columns)
         frame = scan(source, self.schema).select(*columns, SOURCE_ROW)
-        return iter(frame.slice(start).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True))
+        return iter(
+            frame.slice(start).collect_batches(chunk_size=self.batch_rows, maintain_order=True)
+        )
 
     def _parquet(
         self, source: SourceFile, start: int, columns: list[str]
@@ -124,7 +130,7 @@ class Reader:
             first = int(np.searchsorted(ends, start, side="right"))
             groups = list(range(first, file.num_row_groups))
             at = int(ends[first - 1]) if first else 0
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=held):
+            for batch in file.iter_batches(self.batch_rows, row_groups=groups, columns=held):
                 if at + batch.num_rows > start:
                     yield self._frame(batch, hive, columns, at).slice(max(0, start - at))
                 at += batch.num_rows
@@ -164,12 +170,14 @@ class Layout:
         in_order: whether the rows of every key follow one another in the input.
         cuts: where in order, or few: `[P]` the first row of each partition, counted over all files.
         bounds: elsewhere: `[P - 1]` the least key of every bucket but the first, ascending.
+        unit_rows: that are sent to the buckets at once.
     """
 
     counts: Int64[np.ndarray, " F"]
     in_order: bool
     cuts: Int64[np.ndarray, " C"]
     bounds: pl.Series
+    unit_rows: int
 
     @property
     def rows(self) -> int:
@@ -200,6 +208,7 @@ class Layout:
                 "counts": self.counts.tolist(),
                 "in_order": self.in_order,
                 "cuts": self.cuts.tolist(),
+                "unit_rows": self.unit_rows,
             },
         )
 
@@ -211,7 +220,7 @@ class Layout:
         found = json.loads((folder / "layout.json").read_text())
         bounds = pl.read_parquet(folder / "bounds.parquet")[KEY]
         counts, cuts = (np.array(found[name], np.int64) for name in ("counts", "cuts"))
-        return Layout(counts, found["in_order"], cuts, bounds)
+        return Layout(counts, found["in_order"], cuts, bounds, found["unit_rows"])
 
 
 def survey(reader: Reader, partition_rows: int, on_rows: OnRows | None = None) -> Layout:
@@ -245,7 +254,8 @@ def survey(reader: Reader, partition_rows: int, on_rows: OnRows | None = None) -
     in_order = runs.apart()
     bounds = sample.bounds(1 if in_order else -(-rows // partition_rows))
     found = cuts.found if in_order else [0]
-    return Layout(counts, in_order, np.array(found, np.int64), bounds)
+    unit_rows = min(UNIT_ROWS, UNIT_PARTITIONS * partition_rows)
+    return Layout(counts, in_order, np.array(found, np.int64), bounds, unit_rows)
 
 
 class _Runs:
@@ -362,7 +372,7 @@ def stretches(
 
 def spill(reader: Reader, layout: Layout, folder: Path, on_rows: OnRows | None = None) -> None:
     """Sends all rows to the buckets below `folder`; units that are there are not done again."""
-    units = list(range(0, layout.rows, UNIT_ROWS))
+    units = list(range(0, layout.rows, layout.unit_rows))
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
     while (folder / f"{done:06d}").is_dir():

@@ -89,7 +89,13 @@ def _header(url: str, opening: Open) -> tuple[str, list[str]]:
             f"{error.start}. To mend it: write the file in UTF-8."
         ) from error
     separator = max(_SEPARATORS, key=lambda one: (header.count(one), -_SEPARATORS.index(one)))
-    names = next(csv.reader([header], delimiter=separator), [])
+    try:
+        names = next(csv.reader([header], delimiter=separator), [])
+    except csv.Error as error:
+        raise ValueError(
+            f"{url}, header: expected the names of the columns, got {header[:80]!r} ({error}). To "
+            "mend it: write the names as one line that a line feed ends."
+        ) from error
     if not names or not any(names) or header.count('"') % 2:
         raise ValueError(
             f"{url}: expected a header of column names in the first line, got {header[:80]!r}. "

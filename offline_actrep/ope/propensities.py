@@ -1,12 +1,13 @@
 """Propensities for a log that has none: a calibrated model of the policy that wrote it.
 
 Idea: a softmax over ids, learnt by maximum likelihood, is too sure of itself on rows it has not
-seen. Its logits are divided by one temperature, chosen on episodes held out for that; and every
-row's propensity comes from a model that saw no row of the episode (cross-fitting), so that a
-weight 1 / p does not reward memory.
-Formula: p(a | s) = softmax_a(f(s)_a / T) over the allowed actions, T = argmin of -log p on held-out
-episodes (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2); K folds as in
-Chernozhukov et al. (2018), "Double/debiased machine learning".
+seen. Its logits are divided by one temperature, and it is blended with the actions' frequencies,
+by amounts chosen on episodes held out for that; and every row's propensity comes from a model that
+saw no row of the episode (cross-fitting), so that a weight 1 / p does not reward memory.
+Formula: p(a | s) = (1 - m) softmax_a(f(s)_a / T) + m q(a), over the allowed actions, q their
+smoothed frequencies, (T, m) = argmin of -log p on held-out episodes. Temperature: Guo et al. 2017,
+"On Calibration of Modern Neural Networks", section 4.2; K folds: Chernozhukov et al. (2018),
+"Double/debiased machine learning"; the blend bounds the weights where the state says nothing.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from pydantic.dataclasses import dataclass as settings
 from scipy import stats
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from offline_actrep.core.actions import AllowedActions
@@ -50,7 +51,7 @@ class PropensityConfig:
     folds: int = 3
     """K; every row's propensity comes from the model that did not see its episode."""
     calibration_share: float = 0.15
-    """Share of a model's episodes that only choose its temperature."""
+    """Share of a model's episodes that only choose its temperature and its blend."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,10 @@ class Propensities:
 
     Attributes:
         probabilities: `[N]` of the logged action of each row, in (0, 1].
-        temperatures: of each fold's model.
+        temperatures: T of each fold's model.
+        blends: m of each fold's model, the share of the frequencies.
         log_loss: mean -log p of the logged actions, out of sample.
-        log_loss_uncalibrated: the same with every temperature 1.
+        log_loss_uncalibrated: the same with T = 1 and m = 0.
         log_loss_frequency: the same for the actions' frequencies alone, whatever the state.
         curve: calibration out of sample, over all allowed actions of the rows.
         calibration_error: |expected - found| logged actions, summed over the curve's bins, over
@@ -109,6 +111,7 @@ class Propensities:
 
     probabilities: Float64[np.ndarray, " N"]
     temperatures: tuple[float, ...]
+    blends: tuple[float, ...]
     log_loss: float
     log_loss_uncalibrated: float
     log_loss_frequency: float
@@ -120,6 +123,7 @@ class Propensities:
         """For JSON, without the probabilities."""
         return {
             "temperatures": list(self.temperatures),
+            "blends": list(self.blends),
             "log_loss": self.log_loss,
             "log_loss_uncalibrated": self.log_loss_uncalibrated,
             "log_loss_frequency": self.log_loss_frequency,
@@ -166,24 +170,25 @@ def estimate_propensities(
     data = _Data(seen(torch.from_numpy(np.array(log.observations))), log)
     order = np.random.default_rng(seed).permutation(log.n_episodes)
     folds = np.array_split(order, config.folds)
-    made, plain, temperatures, counting = np.empty(len(log)), np.empty(len(log)), [], _Counting()
+    made, plain, chosen, counting = np.empty(len(log)), np.empty(len(log)), [], _Counting()
     for k, held in enumerate(folds):
         rest = np.concatenate([fold for j, fold in enumerate(folds) if j != k])
         cut = max(1, round(len(rest) * config.calibration_share))
         model = _fit(data, data.rows(rest[cut:]), config, seed + k, _part(on_step, k, config))
-        temperature = _temperature(model, data, data.rows(rest[:cut]), seed)
+        calibrated = _calibrated(model, data, data.rows(rest[:cut]), seed)
         rows = data.rows(held)
-        for part, log_p in data.log_probabilities(model, rows, temperature):
+        for part, log_p in data.log_probabilities(calibrated, rows):
             made[part] = _taken(log_p, log.actions[part])
             counting.add(log_p, log.actions[part])
-        for part, log_p in data.log_probabilities(model, rows, 1.0):
+        for part, log_p in data.log_probabilities(model, rows):
             plain[part] = _taken(log_p, log.actions[part])
-        temperatures.append(temperature)
+        chosen.append(calibrated)
     tell(on_step, config.folds * config.steps, config.folds * config.steps, {})
     probabilities = np.clip(np.exp(made), np.finfo(np.float64).tiny, 1.0)
     return Propensities(
         probabilities=probabilities,
-        temperatures=tuple(temperatures),
+        temperatures=tuple(model.temperature for model in chosen),
+        blends=tuple(model.blend for model in chosen),
         log_loss=float(-made.mean()),
         log_loss_uncalibrated=float(-plain.mean()),
         log_loss_frequency=_frequency_loss(log),
@@ -191,6 +196,16 @@ def estimate_propensities(
         calibration_error=counting.error(),
         agreement=_agreement(probabilities, log.action_probabilities),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """A fold's model: what gives logits, the actions' frequencies, and how the two are blended."""
+
+    net: nn.Module
+    frequencies: Float[Tensor, " A"]
+    temperature: float = 1.0
+    blend: float = 0.0
 
 
 class _Data:
@@ -213,21 +228,36 @@ class _Data:
             return None
         return ~torch.from_numpy(allowed.take(rows).mask(len(self.log.action_set)))
 
-    def logits(self, model: nn.Module, rows: Int64[np.ndarray, " B"]) -> Float[Tensor, "B A"]:
+    def logits(self, net: nn.Module, rows: Int64[np.ndarray, " B"]) -> Float[Tensor, "B A"]:
         """Of the rows' states, -inf where an action is not allowed."""
-        logits, forbidden = model(self.features[torch.from_numpy(rows)]), self.forbidden(rows)
+        logits, forbidden = net(self.features[torch.from_numpy(rows)]), self.forbidden(rows)
         return logits if forbidden is None else logits.masked_fill(forbidden, -torch.inf)
 
     @torch.no_grad()
     def log_probabilities(
-        self, model: nn.Module, rows: Int64[np.ndarray, " M"], temperature: float
+        self, model: _Model, rows: Int64[np.ndarray, " M"]
     ) -> Iterator[tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, "B A"]]]:
         """Rows in chunks, with log p of every action."""
         size = max(1, MOST_LOGITS // len(self.log.action_set))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            logits = self.logits(model, part).double() / temperature
-            yield part, torch.log_softmax(logits, dim=1).numpy()
+            log_p, log_q = self.sides(model, part, model.temperature)
+            yield part, _blended(log_p, log_q, model.blend).numpy()
+
+    def sides(
+        self, model: _Model, rows: Int64[np.ndarray, " B"], temperature: float
+    ) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B A"]]:
+        """Log-probabilities by the state, and by the frequencies."""
+        logits = self.logits(model.net, rows).double()
+        log_q = model.frequencies.log().expand_as(logits)
+        log_q = log_q.masked_fill(torch.isinf(logits), -torch.inf)
+        return (logits / temperature).log_softmax(dim=1), log_q.log_softmax(dim=1)
+
+
+def _blended(log_p: Tensor, log_q: Tensor, blend: float) -> Tensor:
+    if blend == 0.0:
+        return log_p
+    return torch.logaddexp(log_p + float(np.log1p(-blend)), log_q + float(np.log(blend)))
 
 
 def _part(on_step: OnStep | None, fold: int, config: PropensityConfig) -> OnStep | None:
@@ -244,7 +274,7 @@ def _fit(
     config: PropensityConfig,
     seed: int,
     on_step: OnStep | None,
-) -> nn.Module:
+) -> _Model:
     """Maximum likelihood; the biases begin at the actions' frequencies."""
     n_actions = len(data.log.action_set)
     with seeded(seed):
@@ -267,24 +297,28 @@ def _fit(
         optimiser.step()
         schedule.step()
         tell(on_step, step, config.steps, {"log_loss": loss.item()})
-    return model.requires_grad_(False)
+    return _Model(model.requires_grad_(False), (counts / counts.sum()).double())
 
 
 @torch.no_grad()
-def _temperature(model: nn.Module, data: _Data, rows: Int64[np.ndarray, " M"], seed: int) -> float:
-    """What the logits are divided by, between 1/20 and 20."""
+def _calibrated(model: _Model, data: _Data, rows: Int64[np.ndarray, " M"], seed: int) -> _Model:
+    """The model with the temperature, in 1/20 to 20, and the blend that explain the rows best."""
     most = max(1, min(MOST_CALIBRATING, 10 * MOST_LOGITS // len(data.log.action_set)))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    logits, chosen = data.logits(model, rows), data.actions[torch.from_numpy(rows)]
+    logits = data.logits(model.net, rows).double()
+    places = torch.arange(len(rows)), data.actions[torch.from_numpy(rows)]
+    log_q = data.sides(model, rows, 1.0)[1][places]
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits / float(np.exp(log_temperature))
-        return float(nn.functional.cross_entropy(scaled, chosen))
+    def loss(asked: np.ndarray) -> float:
+        log_p = (logits / float(np.exp(asked[0]))).log_softmax(dim=1)[places]
+        return float(-_blended(log_p, log_q, float(asked[1])).mean())
 
     bound = float(np.log(20.0))
-    found: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded")
-    return float(np.exp(found.x))
+    found: Any = minimize(
+        loss, x0=[0.3, 0.1], bounds=[(-bound, bound), (1e-4, 1 - 1e-4)], method="Powell"
+    )
+    return replace(model, temperature=float(np.exp(found.x[0])), blend=float(found.x[1]))
 
 
 def _taken(

@@ -1,6 +1,7 @@
 """Every method gives what the plain scan gives; masks, ties, recall and the way back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from small_encoders import STATE, asked, make
 
 from offline_actrep.core.actions import AllowedActions
-from offline_actrep.decoding import exact
+from offline_actrep.decoding import decoder, exact
 from offline_actrep.decoding.decoder import (
     INDEXED,
     Calibrated,
@@ -179,13 +180,13 @@ def indexed(kind: str, method: str) -> tuple[Codes, Head, Calibrated]:
 @pytest.mark.parametrize(("kind", "method"), WAYS)
 def test_an_index_finds_what_it_promises_on_queries_of_its_own(kind: str, method: str) -> None:
     codes, head, calibrated = indexed(kind, method)
-    decoder = Decoder(codes, head, recall=0.9, method=method, indexed=calibrated)  # type: ignore[arg-type]
+    quick = Decoder(codes, head, recall=0.9, method=method, indexed=calibrated)  # type: ignore[arg-type]
     assert calibrated.effort(0.9) is not None
     states, _ = asked(300, 2, seed=3)
     heads = head(states)
     points = queries_near(codes, heads, 0.2, np.random.default_rng(3))
-    best, gap = decoder.nearest(states, torch.from_numpy(points))
-    _, smallest = decoder.exact(heads, points)
+    best, gap = quick.nearest(states, torch.from_numpy(points))
+    _, smallest = quick.exact(heads, points)
     assert (gap.numpy() <= smallest * (1 + 1e-4)).mean() >= 0.88
     assert (gap.numpy() >= smallest).all()
     own = (points_of(codes, heads)[torch.arange(300), best] - torch.from_numpy(points)).abs()
@@ -199,8 +200,8 @@ def test_without_the_asked_recall_the_search_is_exact(kind: str, method: str) ->
     states, points = asked(100, 2, seed=4)
     wanted = Decoder(codes, head).nearest(states, points)
     for unsure in (Calibrated(calibrated.index, tuple(poor)), None):
-        decoder = Decoder(codes, head, recall=0.95, method=method, indexed=unsure)  # type: ignore[arg-type]
-        got = decoder.nearest(states, points)
+        careful = Decoder(codes, head, recall=0.95, method=method, indexed=unsure)  # type: ignore[arg-type]
+        got = careful.nearest(states, points)
         assert torch.equal(got[0], wanted[0]) and torch.equal(got[1], wanted[1])
 
 
@@ -234,8 +235,8 @@ def test_an_index_keeps_to_the_allowed_actions(kind: str, method: str) -> None:
     states, points = asked(60, 2, seed=6)
     mask = torch.rand(60, N, generator=torch.Generator().manual_seed(1)) < 0.5
     allowed = AllowedActions.of_mask(mask.numpy())
-    decoder = Decoder(codes, head, recall=0.9, method=method, indexed=calibrated)  # type: ignore[arg-type]
-    best, gap = decoder.nearest(states, points, allowed)
+    quick = Decoder(codes, head, recall=0.9, method=method, indexed=calibrated)  # type: ignore[arg-type]
+    best, gap = quick.nearest(states, points, allowed)
     assert allowed.holds(best.numpy()).all()
     smallest = plain(codes, head(states), points, mask)[1]
     assert (gap <= smallest * (1 + 1e-4) + 1e-6).float().mean() >= 0.9
@@ -257,6 +258,17 @@ def test_recall_and_ratio_by_hand() -> None:
     assert (found.effort, found.queries) == (64, 4)
 
 
+def test_a_promise_is_less_than_what_was_measured() -> None:
+    """Wilson's bound at one deviation: n / (n + 1) without a miss; by hand for 90 of 100."""
+    perfect, nine = (Measured(64, (share, 1.0), (1.0, 1.0), 100) for share in (1.0, 0.9))
+    assert perfect.promised == pytest.approx(100 / 101)
+    by_hand = (0.9 + 0.005 - (0.09 / 100 + 0.25 / 100**2) ** 0.5) / 1.01
+    assert nine.promised == pytest.approx(by_hand)
+    index = indexed("mlp", "ivf")[2].index
+    calibrated = Calibrated(index, (replace(nine, effort=32), perfect))
+    assert [calibrated.effort(asked) for asked in (0.8, 0.9, 0.99, 0.999)] == [32, 64, 64, None]
+
+
 def test_queries_lie_near_the_actions_points() -> None:
     codes, head = make("mlp", 500)
     heads = head(torch.randn(100, STATE, generator=torch.Generator().manual_seed(0)))
@@ -273,3 +285,19 @@ def test_an_index_of_another_kind_is_refused() -> None:
     codes, head, calibrated = indexed("mlp", "ivf")
     with pytest.raises(ValueError, match="asked for graph, got an index ivf"):
         Decoder(codes, head, method="graph", indexed=calibrated)  # type: ignore[arg-type]
+
+
+def test_rows_are_taken_in_parts_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, head = make("bilinear", 200, dim=2, grid=True)
+    states, points = asked(50, 2, grid=True)
+    mask = torch.rand(50, 200, generator=torch.Generator().manual_seed(0)) < 0.4
+    allowed = AllowedActions.of_mask(mask.numpy())
+    whole = [Decoder(codes, head).nearest(states, points, lists) for lists in (None, allowed)]
+    monkeypatch.setattr(decoder, "ROWS", 7)
+    monkeypatch.setattr(decoder, "AT_ONCE", 450)
+    parts = [Decoder(codes, head).nearest(states, points, lists) for lists in (None, allowed)]
+    for mine, theirs in zip(whole, parts, strict=True):
+        assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
+    mask[44] = False
+    with pytest.raises(ValueError, match="row 44 has an empty set"):
+        Decoder(codes, head).nearest(states, points, AllowedActions.of_mask(mask.numpy()))

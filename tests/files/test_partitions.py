@@ -144,6 +144,7 @@ def test_units_that_are_there_are_not_done_again(
     rng = np.random.default_rng(0)
     read = reader(tmp_path / "logs", rng.permutation(np.repeat(range(12), 3)).tolist(), 2)
     layout = survey(read, 8)
+    assert layout.unit_rows == 10
     spill(read, layout, tmp_path / "whole")
     spill(read, layout, tmp_path / "part")
     names = sorted(path.name for path in (tmp_path / "part").iterdir())

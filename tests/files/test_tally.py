@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from offline_actrep.files.tally import Columns, Extreme, Histogram, Tally
 
-numbers = st.lists(st.floats(-(2.0**90), 2.0**90, width=32, allow_subnormal=False), min_size=1, max_size=50)
+number = st.floats(-(2.0**90), 2.0**90, width=32, allow_subnormal=False)
+numbers = st.lists(number, min_size=1, max_size=50)
 
 
 @given(numbers, numbers)

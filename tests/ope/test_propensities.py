@@ -65,8 +65,20 @@ def test_an_overfitted_model_is_cooled_down() -> None:
     log, _ = softmax_log(300, seed=1)
     wild = PropensityConfig(hidden=(128,), steps=1500, batch_size=64, learning_rate=1e-2)
     made = estimate_propensities(log, seed=0, config=wild)
-    assert min(made.temperatures) > 1.5
+    assert all(t > 1.0 for t in made.temperatures)
     assert made.log_loss < made.log_loss_uncalibrated - 0.1
+
+
+def test_where_the_state_says_nothing_the_frequencies_remain() -> None:
+    log, _ = softmax_log(1500, seed=7)
+    draws = np.random.default_rng(1)
+    often = draws.choice(4, len(log), p=[0.7, 0.2, 0.09, 0.01])
+    blind = replace(log, actions=often, action_probabilities=None)
+    greedy = PropensityConfig(hidden=(64,), steps=800, batch_size=64, learning_rate=1e-2)
+    made = estimate_propensities(blind, seed=0, config=greedy)
+    assert made.log_loss < made.log_loss_frequency + 0.02
+    assert made.log_loss < made.log_loss_uncalibrated
+    assert made.probabilities.min() > 0.003, "no weight of thousands"
 
 
 def test_probabilities_of_the_curve_are_where_they_should_be() -> None:
