@@ -248,7 +248,14 @@ def _curves(found: Mapping[str, Any], figures: Path) -> list[Section]:
         "wants lies near a real action's point. A Q above what the world can pay, or a share "
         "near 0, says that the learner trusts points where no action is."
     )
-    return [Section("Learning curves", text, (), (FigureFile(file, "By gradient step; by decision for learners in the world."),))]
+    return [
+        Section(
+            "Learning curves",
+            text,
+            (),
+            (FigureFile(file, "By gradient step; by decision for learners in the world."),),
+        )
+    ]
 
 
 def _measured(looks: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | None:

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline_actrep.core.cost import Cost, costing
+from offline_actrep.core.cost import costing
 
 
 def test_seconds_leave_pauses_out() -> None:
+    began = time.perf_counter()
     with costing() as cost:
-        time.sleep(0.05)
-        began = time.perf_counter()
-        time.sleep(0.2)
-        cost.pauses += time.perf_counter() - began
-    assert 0.04 < cost.seconds < 0.2
+        time.sleep(0.01)
+        cost.pauses += 0.01
+    assert 0 < cost.seconds < time.perf_counter() - began - 0.009
     assert cost.as_dict().keys() == {"seconds", "peak_mb"}
 
 
@@ -30,7 +29,6 @@ def test_the_peak_is_of_this_block() -> None:
 
 
 def test_a_cost_is_filled_when_the_work_fails() -> None:
-    kept = Cost()
-    with pytest.raises(RuntimeError), costing() as kept:
+    with pytest.raises(RuntimeError), costing() as cost:
         raise RuntimeError
-    assert kept.seconds > 0
+    assert cost.seconds > 0

@@ -30,7 +30,7 @@ READERS: dict[str, Callable[..., Any]] = {
 
 
 def import_log(name: str, folder: str | Path, **settings: Any) -> Log:
-    """A public log from the files that its owner hands out, e.g. `import_log("movielens", "ml-1m")`.
+    """A public log from its owner's files, e.g. `import_log("movielens", "ml-1m")`.
 
     Args:
         name: a key of `READERS`.
