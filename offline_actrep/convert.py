@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ import pyarrow.parquet as pq
 from offline_actrep.convert_report import Source, columns_of, report_of, write_reports
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.progress import OnStep
+from offline_actrep.files.alone import hold
 from offline_actrep.files.artifact import digest, read_json, sha256, write_json
 from offline_actrep.files.faults import Labels, refusal
 from offline_actrep.files.mapping import FIELDS, LogMapping, read_mapping
@@ -59,9 +59,6 @@ from offline_actrep.files.sources import (
 )
 from offline_actrep.files.table import NAMES_KEY
 from offline_actrep.files.types import Schema
-
-if sys.platform != "win32":
-    import fcntl
 
 Quarantine = Literal["keep", "fail"]
 Format = Literal["store", "parquet"]
@@ -597,9 +594,8 @@ def _working(target: Path) -> Iterator[Path]:
     work = target.with_name(target.name + ".work")
     with told(target):
         work.mkdir(parents=True, exist_ok=True)
-        handle = os.open(work / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        handle = hold(work)
         try:
-            _lock(handle, work)
             with _removed_if_empty(work):
                 yield work
         except pl.exceptions.PolarsError as error:
@@ -618,18 +614,6 @@ def _removed_if_empty(work: Path) -> Iterator[None]:
     finally:
         if not (work / JOB).exists():
             shutil.rmtree(work)
-
-
-def _lock(handle: int, work: Path) -> None:
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        raise ValueError(
-            f"{work}: expected to be alone, but another program is writing there. To mend it: "
-            "wait for it or end it, and run the same command again."
-        ) from error
 
 
 def _clear(work: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 
 from offline_actrep.behaviour import MAZE_ROUTE, EpisodeMixture, Noisy, WayPoints, collect
 from offline_actrep.core.actions import ActionSet
@@ -13,6 +14,8 @@ from offline_actrep.core.policy import AbstractBehaviour
 from offline_actrep.simulators.maze import Maze
 
 torch.set_num_threads(1)  # small networks are slower on two
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 def tiny_mixture(action_set: ActionSet) -> AbstractBehaviour:

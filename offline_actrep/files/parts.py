@@ -6,17 +6,14 @@ finished. A kill costs no more than the file that was being written.
 
 import os
 import shutil
-import sys
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+from offline_actrep.files.alone import hold
 from offline_actrep.files.artifact import DONE, is_whole, read_json, write_json
 from offline_actrep.files.growing import Journal, plain, sync_folder
-
-if sys.platform != "win32":
-    import fcntl
 
 
 @final
@@ -60,7 +57,7 @@ class Parts:
             return
         header = {"kind": kind, "about": self._about, "sources": plain(sources)}
         self._root.mkdir(parents=True, exist_ok=True)
-        self._hold()
+        self._let_go = weakref.finalize(self, os.close, hold(self._root))
         self._journal = Journal(self._root / "journal.jsonl")
         if not resume or self._journal.header != header or not self.folder.is_dir():
             (self._root / "journal.jsonl").unlink(missing_ok=True)
@@ -119,19 +116,6 @@ class Parts:
                 "one, or ask for it to be made anew."
             )
         return resume
-
-    def _hold(self) -> None:
-        handle = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        self._let_go = weakref.finalize(self, os.close, handle)
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise ValueError(
-                f"{self._root}: expected to be alone, but another program is writing there. To "
-                "mend it: wait for it or end it, and run the same command again."
-            ) from error
 
 
 def _is_empty(folder: Path) -> bool:

@@ -2,18 +2,15 @@
 
 import os
 import shutil
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
+from offline_actrep.files.alone import hold
 from offline_actrep.files.growing import sync_folder
 from offline_actrep.files.manifest import column_file, is_store
-
-if sys.platform != "win32":
-    import fcntl
 
 JOURNAL = "journal.jsonl"
 REWRITTEN = ("actions", "allowed_indices", "vocabulary")
@@ -45,7 +42,7 @@ class Place:
                 f"{self.root}: expected the draft of a store, got a folder with {others[0]!r}. "
                 "To mend it: name another folder for the store, or remove this one."
             )
-        self._hold()
+        self._let_go = weakref.finalize(self, os.close, hold(self.root))
 
     @property
     def journal(self) -> Path:
@@ -103,19 +100,6 @@ class Place:
         sync_folder(self.target.parent)
         shutil.rmtree(self.root)
         self._let_go()
-
-    def _hold(self) -> None:
-        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        self._let_go = weakref.finalize(self, os.close, handle)
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise ValueError(
-                f"{self.root}: expected to be alone, but another program is writing there. To "
-                "mend it: wait for it or end it, and run the same command again."
-            ) from error
 
 
 def remove_spent(target: Path) -> None:

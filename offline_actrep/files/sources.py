@@ -5,6 +5,7 @@ is guessed while reading: `check_same_schema` settles them beforehand, for csv a
 looking at every value.
 """
 
+import csv
 import errno
 import glob
 import os
@@ -24,7 +25,7 @@ from pyarrow import fs
 
 from offline_actrep.files.containers import scan_batches, typed_schema
 from offline_actrep.files.faults import refusal
-from offline_actrep.files.text import csv_schema, json_schema, scan_csv, scan_json
+from offline_actrep.files.text import csv_schema, json_schema, scan_csv, scan_json, too_long
 from offline_actrep.files.types import Kind, Schema, common_type, named, without_categories
 
 Format = Literal["parquet", "ipc", "csv", "jsonl"]
@@ -275,12 +276,22 @@ def _blame(sources: Sequence[SourceFile], error: BaseException) -> ValueError:
     for source in sources:
         check_there(source)
     said = str(error).strip().splitlines() or [type(error).__name__]
+    if sources[0].format == "csv" and len(sources) == 1:
+        said = _ragged(sources[0]) or said
     more = f" (one of {len(sources)} files)" if len(sources) > 1 else ""
     return ValueError(
         f"{sources[0].url}{more}: expected rows that can be read as "
         f"{', '.join(sorted({source.format for source in sources}))}, got: "
         f"{' '.join(said)[:400]}. To mend it: write the file anew, or leave it out."
     )
+
+
+def _ragged(source: SourceFile) -> list[str]:
+    try:
+        found = too_long(source.url, source.open)
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [found] if found else []
 
 
 def _broken(source: SourceFile, expected: str, found: str, mend: str) -> ValueError:

@@ -74,6 +74,19 @@ def scan_csv(url: str, opening: Open, local: Path | None, schema: Schema, row: s
     )
 
 
+def too_long(url: str, opening: Open) -> str:
+    """Where a csv file has more fields than its header names, in words; nothing if nowhere.
+
+    Rows are counted as records: quoted line ends do not begin a row.
+    """
+    separator, names = _header(url, opening)
+    with opening() as opened, io.TextIOWrapper(opened, "utf-8", newline="") as text:
+        for number, fields in enumerate(csv.reader(text, delimiter=separator), start=-1):
+            if len(fields) > len(names):
+                return f"row {number} has {len(fields)} fields, the header {len(names)}"
+    return ""
+
+
 def _header(url: str, opening: Open) -> tuple[str, list[str]]:
     """The separator, which is the one most frequent in the header, and the names."""
     with opening() as opened:
