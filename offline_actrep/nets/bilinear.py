@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from offline_actrep.nets.action_vectors import ActionVectors, FreeVectors
 from offline_actrep.nets.mlp import mlp
 
 
@@ -23,14 +24,20 @@ class BilinearEncoder(nn.Module):
         dim: E.
         rank: k, length of u_a.
         hidden: widths of the hidden layers between features and B, c.
+        actions: gives u_a; a learnt row an action unless given.
     """
 
     def __init__(
-        self, n_actions: int, n_features: int, dim: int, rank: int, hidden: Sequence[int]
+        self,
+        n_actions: int,
+        n_features: int,
+        dim: int,
+        rank: int,
+        hidden: Sequence[int],
+        actions: ActionVectors | None = None,
     ) -> None:
         super().__init__()
-        self.actions = nn.Embedding(n_actions, rank)
-        nn.init.normal_(self.actions.weight, std=0.05)
+        self.actions = FreeVectors(n_actions, rank) if actions is None else actions
         self.from_state = mlp([n_features, *hidden, dim * (rank + 1)])
         self.dim = dim
 
@@ -48,9 +55,9 @@ class BilinearEncoder(nn.Module):
         matrix, shift = self.heads(features)
         return torch.baddbmm(shift[:, :, None], matrix, self.actions(actions)[:, :, None])[:, :, 0]
 
-    def per_action(self) -> Float[Tensor, "A k"]:
-        """u_a of every action."""
-        return self.actions.weight
+    def per_action(self, actions: Int64[Tensor, " A"] | None = None) -> Float[Tensor, "A k"]:
+        """u_a of every action, or of those asked about."""
+        return self.actions.all() if actions is None else self.actions(actions)
 
     def all_actions(
         self, features: Float[Tensor, "B F"], per_action: Float[Tensor, "A k"]

@@ -11,6 +11,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import refuse_unknown
+from offline_actrep.nets.computing import torch_threads
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations import (
     cvae,
@@ -66,6 +67,7 @@ def fit(
     seed: int,
     features: FeatureConfig = FeatureConfig(),  # noqa: B008
     on_step: OnStep | None = None,
+    threads: int = 1,
     **settings: Any,
 ) -> AbstractRepresentation:
     """Fits the named representation, e.g. `fit("merlion", log, dim=10, seed=0)`.
@@ -76,13 +78,16 @@ def fit(
         seed: of initial weights and batches.
         features: what the networks see of an observation.
         on_step: is told where the fit stands.
+        threads: that torch computes on meanwhile. More than one pays for wide networks on an idle
+            machine only, and gives other bits.
         settings: fields of the method's config.
 
     Raises:
         ValueError: an unknown method or setting; the message names the near ones.
     """
     config = checked_settings(name, settings)
-    return method(name).fit(log, config=config, features=features, seed=seed, on_step=on_step)
+    with torch_threads(threads):
+        return method(name).fit(log, config=config, features=features, seed=seed, on_step=on_step)
 
 
 def checked_settings(name: str, settings: dict[str, Any]) -> Any:

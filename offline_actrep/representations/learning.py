@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.nets.batches import batches
+from offline_actrep.nets.descent import Descent
 from offline_actrep.representations.outcomes import Outcomes, RewardModel, TransitionModel
 
 Loss = Callable[[Tensor, torch.Generator], dict[str, Tensor]]
@@ -42,15 +43,11 @@ def descend(
         seed: of the batches and of the loss's own draws.
         on_step: is told where the descent stands.
     """
-    optimiser = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    descent = Descent(parameters, learning_rate=learning_rate, steps=steps)
     generator = torch.Generator().manual_seed(seed)
     for step, batch in enumerate(batches(rows, batch_size, steps, generator), 1):
         parts = loss(batch, generator)
-        optimiser.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
-        optimiser.step()
-        schedule.step()
+        descent.step(parts)
         tell(on_step, step, steps, {name: part.item() for name, part in parts.items()})
 
 

@@ -17,6 +17,7 @@ and the learning rate decays; with the paper's batch of 128 and rate of 0.01 the
 of 100,000 rows and 4,096 actions stay close to noise.
 """
 
+import warnings
 from dataclasses import asdict
 from typing import Any, Literal, final
 
@@ -32,8 +33,17 @@ from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.decoding import exact
 from offline_actrep.decoding.decoder import Calibrated, Decoder, Method, choose, make_index
 from offline_actrep.decoding.decoder import restore as restore_index
+from offline_actrep.nets.action_vectors import (
+    ActionVectors,
+    FactorRows,
+    FeatureRows,
+    FreeVectors,
+    MadeVectors,
+)
 from offline_actrep.nets.batches import batches
 from offline_actrep.nets.bilinear import BilinearEncoder
+from offline_actrep.nets.computing import Precision, products_in
+from offline_actrep.nets.descent import Descent
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.gaussian import negative_log_likelihood, soft_clip, w2
 from offline_actrep.nets.mlp import ActionStateEncoder
@@ -41,7 +51,10 @@ from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.decodable import Encoder, Watch, codes_of, head_of
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.outcomes import (
+    FEW_ACTIONS,
+    MOST_LOGITS,
     BehaviourModel,
+    Draws,
     Outcomes,
     RewardModel,
     Support,
@@ -49,7 +62,19 @@ from offline_actrep.representations.outcomes import (
     fit_behaviour,
     outcomes,
     relative_probability,
+    relative_probability_of,
 )
+
+FREE_ACTIONS = 50_000
+"""From this many actions on, logs are too short to learn a free vector an action."""
+DENSE_ACTIONS = 8192
+"""Up to this many actions a step may as well move the whole of a table: with 256 hidden units and
+128 rows a step of G and one of the encoder took 8.1 ms (whole tables) and 7.7 (rows) for 4,096
+actions, 11.0 and 8.4 for 12,000, 14.1 and 9.1 for 20,000."""
+
+
+class FreeVectorsWarning(UserWarning):
+    """There are more actions than a log can teach a free vector each."""
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -84,6 +109,26 @@ class MerlionConfig:
     """Length of u_a of a bilinear encoder."""
     behaviour_steps: int = 300
     """Gradient steps of G."""
+    action_features: Literal["auto", "none", "table", "factors"] = "auto"
+    """What the encoder's vector of an action is made from: nothing but the log (a free row an
+    action), the features of the action table, or the `factors` of its id. `auto` takes the factors
+    where they are given and the features, if there are any, from 50,000 actions on."""
+    factors: tuple[int, ...] = ()
+    """Sizes of the parts that an integer id counts through, the last fastest: (2, 2, 2) for ids
+    0..7 of three switches."""
+    residual: bool = False
+    """Whether a free row an action is added to what features or factors say of it."""
+    softmax: Literal["auto", "full", "uniform", "frequency"] = "auto"
+    """What a step of G looks at: all actions, or the logged ones and `negatives` others, drawn
+    uniformly or half of them by frequency. `auto` is full up to 8,192 actions, then frequency."""
+    negatives: int = 1024
+    """Actions drawn a step where G's softmax is not full."""
+    optimiser: Literal["auto", "dense", "rows"] = "auto"
+    """Whether a step moves whole tables or the rows it touched; `auto` moves rows above 8,192
+    actions."""
+    precision: Precision = "float32"
+    """Of the fit's products; bfloat16 pays for wide layers and large batches, on a processor that
+    knows it."""
     decode: Method = "auto"
     """How the nearest action is searched for; `auto` chooses by the number of actions."""
     recall: float = 1.0
@@ -105,6 +150,7 @@ class Merlion(nn.Module, AbstractRepresentation):
         features: ObservationFeatures,
         size: int,
         config: MerlionConfig,
+        known: FeatureRows | FactorRows | None = None,
     ) -> None:
         super().__init__()
         self.action_set = action_set
@@ -113,7 +159,8 @@ class Merlion(nn.Module, AbstractRepresentation):
         self.settings = config
         self.features = features
         n_features = features.size
-        self.encoder = _new_encoder(len(action_set), n_features, config)
+        self.known = _name_of(known)
+        self.encoder = _new_encoder(len(action_set), n_features, config, known)
         self.transition = TransitionModel(n_features, config.dim, size, config.hidden)
         self.reward = RewardModel(n_features, config.dim, config.hidden)
         self.behaviour = BehaviourModel(n_features, len(action_set), config.hidden)
@@ -130,8 +177,8 @@ class Merlion(nn.Module, AbstractRepresentation):
 
     @torch.no_grad()
     def table(self, observations: Float[Tensor, "B S"]) -> Float[Tensor, "B A E"]:
-        features, shared = self.features(observations), self.encoder.per_action()
-        return self.frame.to_cube(self.encoder.all_actions(features, shared))
+        shared = torch.from_numpy(self.decoder().codes.table)
+        return self.frame.to_cube(self.encoder.all_actions(self.features(observations), shared))
 
     @torch.no_grad()
     def nearest(
@@ -165,12 +212,12 @@ class Merlion(nn.Module, AbstractRepresentation):
         """Both rewards are the model's here, and `left` is held for supported."""
         features = self.features(observations)
         point_i, point_j = self.encoder(features, left), self.encoder(features, right)
-        share = relative_probability(self.behaviour(features)).gather(1, right[:, None])[:, 0]
+        share = relative_probability_of(self.behaviour, features, right)
         wanted = target_distance(
             self,
             features,
             self.reward(features, point_i),
-            point_i,
+            _outcome(self, *self.transition(features, point_i)),
             point_j,
             share <= self.settings.threshold,
         )
@@ -178,8 +225,11 @@ class Merlion(nn.Module, AbstractRepresentation):
 
     @torch.no_grad()
     def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"]:
-        share = relative_probability(self.behaviour(self.features(observations)))
-        return share <= self.settings.threshold
+        features, n_actions = self.features(observations), len(self.action_set)
+        many = n_actions > FEW_ACTIONS
+        parts = features.split(max(1, MOST_LOGITS // n_actions) if many else len(features))
+        shares = (relative_probability(self.behaviour(part)) for part in parts)
+        return torch.cat([share <= self.settings.threshold for share in shares])
 
     def config(self) -> dict[str, object]:
         return {
@@ -188,6 +238,7 @@ class Merlion(nn.Module, AbstractRepresentation):
             "observation_size": self.observation_size,
             "features": asdict(self.features.config),
             "reward_scale": self.reward_scale,
+            "known": self.known,
             "index": None if self.indexed is None else self.indexed.config(),
         }
 
@@ -202,7 +253,8 @@ def restore(
     """From what `config` and `tensors` gave."""
     features = ObservationFeatures(config["observation_size"], FeatureConfig(**config["features"]))
     settings = MerlionConfig(**config["settings"])
-    model = Merlion(action_set, features, config["observation_size"], settings)
+    known = _blank(config.get("known"), len(action_set), settings)
+    model = Merlion(action_set, features, config["observation_size"], settings, known)
     model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(INDEX)})
     model.reward_scale = config["reward_scale"]
     model.requires_grad_(False)
@@ -213,11 +265,95 @@ def restore(
     return model
 
 
-def _new_encoder(n_actions: int, n_features: int, config: MerlionConfig) -> Encoder:
+def _new_encoder(
+    n_actions: int,
+    n_features: int,
+    config: MerlionConfig,
+    known: FeatureRows | FactorRows | None,
+) -> Encoder:
     hidden = [config.hidden] * config.depth
+    width = config.rank if config.encoder == "bilinear" else config.embedding
+    vectors: ActionVectors
+    if known is None:
+        vectors = FreeVectors(n_actions, width, sparse=_moves_rows(config, n_actions))
+    else:
+        own = None
+        if config.residual:
+            own = FreeVectors(n_actions, width, sparse=_moves_rows(config, n_actions))
+        vectors = MadeVectors(known, config.hidden, width, own)
     if config.encoder == "bilinear":
-        return BilinearEncoder(n_actions, n_features, config.dim, config.rank, hidden)
-    return ActionStateEncoder(n_actions, n_features, config.dim, config.embedding, hidden)
+        return BilinearEncoder(n_actions, n_features, config.dim, width, hidden, vectors)
+    return ActionStateEncoder(n_actions, n_features, config.dim, width, hidden, vectors)
+
+
+def _moves_rows(config: MerlionConfig, n_actions: int) -> bool:
+    many = n_actions > DENSE_ACTIONS
+    return many if config.optimiser == "auto" else config.optimiser == "rows"
+
+
+def _draws(config: MerlionConfig, n_actions: int) -> Draws | None:
+    """None where G's softmax is over all actions."""
+    if config.softmax == "full" or (config.softmax == "auto" and n_actions <= FEW_ACTIONS):
+        return None
+    kind = "frequency" if config.softmax == "auto" else config.softmax
+    return Draws(kind, config.negatives)
+
+
+def known_of(action_set: ActionSet, config: MerlionConfig) -> FeatureRows | FactorRows | None:
+    """What the encoder is told of actions; None for a free vector each.
+
+    Raises:
+        ValueError: features or factors are asked for and not there, or do not fit the ids.
+    """
+    asked, features, many = config.action_features, action_set.features, FREE_ACTIONS
+    has_features = features is not None and features.shape[1] > 0
+    if asked == "factors" or (asked == "auto" and config.factors):
+        if not config.factors:
+            raise ValueError('action_features = "factors" needs `factors`, e.g. (10, 10, 10)')
+        return FactorRows.of(action_set.ids, config.factors, config.hidden)
+    if asked == "table" and not has_features:
+        raise ValueError(
+            'action_features = "table" needs an action set with features [A, F]; this one has '
+            "none: add feature columns to the action table (or ActionSet(ids, features=...))"
+        )
+    if asked == "table" or (asked == "auto" and has_features and len(action_set) >= many):
+        assert features is not None
+        return FeatureRows.of(features)
+    return None
+
+
+def _warn_of_free_vectors(log: Log, config: MerlionConfig) -> None:
+    n_actions = len(log.action_set)
+    looks = config.steps * config.batch_size / n_actions
+    warnings.warn(
+        f"{n_actions:,} actions get a free vector each from {len(log):,} rows: {config.steps:,} "
+        f"steps of {config.batch_size:,} rows meet each action {looks:.1f} times as a logged one, "
+        "and the points are likely to be noise. Give the action table feature columns "
+        '(action_features = "table"), or say what ids are made of (factors = (1000, 100), say); '
+        "failing both, log longer or choose among fewer actions",
+        FreeVectorsWarning,
+        stacklevel=3,
+    )
+
+
+def _name_of(known: FeatureRows | FactorRows | None) -> dict[str, Any] | None:
+    """What must be kept to make an empty one of its kind."""
+    if known is None:
+        return None
+    return {
+        "kind": "features" if isinstance(known, FeatureRows) else "factors",
+        "width": known.width,
+    }
+
+
+def _blank(
+    name: dict[str, Any] | None, n_actions: int, config: MerlionConfig
+) -> FeatureRows | FactorRows | None:
+    if name is None:
+        return None
+    if name["kind"] == "features":
+        return FeatureRows(n_actions, name["width"])
+    return FactorRows(n_actions, config.factors, name["width"])
 
 
 def pseudometric(
@@ -242,14 +378,14 @@ def target_distance(
     model: Merlion,
     features: Float[Tensor, "B F"],
     rewards_i: Float[Tensor, " B"],
-    point_i: Float[Tensor, "B E"],
+    outcome_i: tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]],
     point_j: Float[Tensor, "B E"],
     unsupported: Bool[Tensor, " B"],
 ) -> Float[Tensor, " B"]:
     """The estimated pseudometric of logged actions i and others j; no gradient flows from it."""
     with torch.no_grad():
-        mean_i, std_i = _outcome(model, features, point_i)
-        mean_j, std_j = _outcome(model, features, point_j)
+        mean_i, std_i = outcome_i
+        mean_j, std_j = _outcome(model, *model.transition(features, point_j))
         return pseudometric(
             reward_i=rewards_i,
             reward_j=model.reward(features, point_j),
@@ -260,10 +396,11 @@ def target_distance(
         )
 
 
+@torch.no_grad()
 def _outcome(
-    model: Merlion, features: Float[Tensor, "B F"], points: Float[Tensor, "B E"]
+    model: Merlion, mean: Float[Tensor, "B S"], log_std: Float[Tensor, "B S"]
 ) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]:
-    mean, log_std = model.transition(features, points)
+    """Mean and deviation of the next state, from what the transition model says."""
     if model.settings.transition == "mean":
         return mean, torch.zeros_like(mean)
     return mean, soft_clip(log_std, -5.0, 2.0).exp()
@@ -277,12 +414,16 @@ def loss(
     unsupported: Bool[Tensor, " B"],
 ) -> dict[str, Float[Tensor, ""]]:
     """The parts of one step's loss: `distance`, `transition`, `reward` (Alg. 2)."""
-    features, actions = data.features[rows], data.actions[rows]
-    both = model.encoder(features.repeat(2, 1), torch.cat([actions, others]))
+    features, actions, rewards, changes = (
+        part.index_select(0, rows)
+        for part in (data.features, data.actions, data.rewards, data.changes)
+    )
+    both = model.encoder(features.repeat(2, 1), torch.cat([actions, others])).float()
     point_i, point_j = both.chunk(2)
-    target = target_distance(model, features, data.rewards[rows], point_i, point_j, unsupported)
     mean, log_std = model.transition(features, point_i)
-    changes, known = data.changes[rows], data.has_next[rows].float()[:, None]
+    outcome_i = _outcome(model, mean, log_std)
+    target = target_distance(model, features, rewards, outcome_i, point_j, unsupported)
+    known = data.has_next.index_select(0, rows).float()[:, None]
     if model.settings.transition == "mean":
         error = (mean - changes) ** 2
     else:
@@ -290,7 +431,7 @@ def loss(
     return {
         "distance": ((l1(point_i, point_j) - target) ** 2).mean(),
         "transition": (error * known).sum() / known.sum().clamp_min(1.0),
-        "reward": ((model.reward(features, point_i) - data.rewards[rows]) ** 2).mean(),
+        "reward": ((model.reward(features, point_i) - rewards) ** 2).mean(),
     }
 
 
@@ -309,10 +450,14 @@ def fit(
     Raises:
         ValueError: the log has no row whose next state is known.
     """
+    n_actions = len(log.action_set)
     seen = ObservationFeatures.of(log.observations, features)
     data = outcomes(log, seen)
     with seeded(seed):
-        model = Merlion(log.action_set, seen, log.observation_size, config)
+        known = known_of(log.action_set, config)
+        if known is None and n_actions >= FREE_ACTIONS:
+            _warn_of_free_vectors(log, config)
+        model = Merlion(log.action_set, seen, log.observation_size, config, known)
         model.behaviour = fit_behaviour(
             data,
             hidden=config.hidden,
@@ -320,6 +465,9 @@ def fit(
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             seed=seed,
+            draws=_draws(config, n_actions),
+            sparse=_moves_rows(config, n_actions),
+            precision=config.precision,
             on_step=on_step,
         )
     model.reward_scale = data.reward_scale
@@ -333,38 +481,44 @@ def fit(
 def _fit_encoder(model: Merlion, data: Outcomes, *, seed: int, on_step: OnStep | None) -> None:
     config = model.settings
     parts = nn.ModuleList([model.encoder, model.transition, model.reward])
-    optimiser = torch.optim.Adam(parts.parameters(), lr=config.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(config.steps, 1))
+    tables = model.encoder.actions.tables()
+    whole = [w for w in parts.parameters() if not any(w is table for table in tables)]
+    descent = Descent(whole, tables=tables, learning_rate=config.learning_rate, steps=config.steps)
     generator = torch.Generator().manual_seed(seed)
-    support = Support(model.behaviour, data.features, config.threshold)
+    support = Support(model.behaviour, data.features, data.actions, config.threshold)
     steps = batches(len(data.actions), config.batch_size, config.steps, generator)
     for step, rows in enumerate(steps, 1):
         others = torch.randint(data.n_actions, (len(rows),), generator=generator)
-        parts_of_loss = loss(model, data, rows, others, support.lacks(rows, others))
-        optimiser.zero_grad()
-        torch.stack(list(parts_of_loss.values())).sum().backward()
-        optimiser.step()
-        schedule.step()
+        unsupported = support.lacks(rows, others)
+        with products_in(config.precision):
+            parts_of_loss = loss(model, data, rows, others, unsupported)
+        descent.step(parts_of_loss)
         tell(on_step, step, config.steps, {k: v.item() for k, v in parts_of_loss.items()})
 
 
 @torch.no_grad()
 def _fit_frame(model: Merlion, data: Outcomes, *, seed: int, states: int = 256) -> None:
+    """On all actions, or on as many as `FEW_ACTIONS` drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(data.actions), (states,), generator=generator)
-    shared = model.encoder.per_action()
+    some = None
+    if data.n_actions > FEW_ACTIONS:
+        some = torch.randint(data.n_actions, (FEW_ACTIONS,), generator=generator)
+    shared = model.encoder.per_action(some)
     raw = [
         model.encoder.all_actions(data.features[row], shared).flatten(0, 1)
-        for row in rows.split(exact.states_at_once(data.n_actions, model.settings.hidden))
+        for row in rows.split(exact.states_at_once(len(shared), model.settings.hidden))
     ]
     model.frame.fit(torch.cat(raw))
 
 
 def _fit_index(model: Merlion, log: Log, *, seed: int) -> None:
     """What the search needs if it need not be exact: nothing, or an index and its recall."""
+    if model.settings.recall == 1.0:
+        return
     decoder = model.decoder()
     method = choose(decoder.codes, recall=model.settings.recall, method=model.settings.decode)
-    if method in ("graph", "ivf") and model.settings.recall < 1.0:
+    if method in ("graph", "ivf"):
         model.indexed = make_index(
             decoder.codes, decoder.head, log.observations, method=method, seed=seed
         )

@@ -1,7 +1,8 @@
 """Are the points any good? Measured on a representation before anything is trained on it.
 
 Where a simulator tells what actions truly do, the points are held against that; everything else
-needs only the log. Numbers are means over states drawn from the log.
+needs only the log. Numbers are means over states drawn from the log; above `MOST_ACTIONS` actions,
+as many drawn at random stand for all, and only round trips still choose among all.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,10 @@ SAME = 0.02
 """Points whose coordinates agree to this grid count as one action."""
 COLLAPSED = 1e-10
 """Points of less variance than this, all coordinates together, differ by rounding alone."""
+MOST_ACTIONS = 8192
+"""Up to here all actions are looked at in every state."""
+MOST_TRIPS = 256
+"""Points that are decoded where there are more actions than that."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class ProbeResult:
     Attributes:
         states: how many states of the log it was measured in.
         actions: A.
-        distinct_actions: mean number of points that differ by more than `SAME`.
+        distinct_actions: mean number of points that differ by more than `SAME`, among those of
+            the actions looked at.
         round_trip: share of actions whose own point decodes to them or to an equal point.
         rank: effective number of dimensions of the points (exp of the spectrum's entropy).
         spread: mean deviation of a coordinate, in the cube [-1, 1]; near 0 is collapse.
@@ -73,17 +79,19 @@ def probe(
     draws = np.random.default_rng(seed)
     rows = np.sort(draws.choice(len(log), size=min(states, len(log)), replace=False))
     observations = log.observations[rows]
-    tables = [representation.table(torch.from_numpy(row[None]))[0].numpy() for row in observations]
-    truth = [_effects(effects, row, len(log.action_set)) for row in observations]
-    pairs = [draws.integers(len(log.action_set), size=(2, queries)) for _ in rows]
+    shown = _shown(len(log.action_set), draws)
+    tables = [_points(representation, row, shown) for row in observations]
+    truth = [_effects(effects, row, shown) for row in observations]
+    pairs = [draws.integers(len(shown), size=(2, queries)) for _ in rows]
     near, far = _neighbour_effects(tables, truth, pairs)
+    pairs = [shown[pair] for pair in pairs]
     unsupported = representation.unsupported(torch.from_numpy(observations))
     spectra = [np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 / len(t) for t in tables]
     return ProbeResult(
         states=len(rows),
         actions=len(log.action_set),
         distinct_actions=_mean([len(np.unique(np.round(t / SAME), axis=0)) for t in tables]),
-        round_trip=_round_trip(representation, observations, pairs, tables),
+        round_trip=_round_trip(representation, observations, pairs),
         rank=_mean([_effective_rank(s) for s in spectra]),
         spread=_mean([float(t.std(axis=0).mean()) for t in tables]),
         unsupported_share=None if unsupported is None else float(unsupported.float().mean()),
@@ -110,24 +118,46 @@ def distance_pairs(
     return None if found is None else (found[0].numpy(), found[1].numpy())
 
 
-def _effects(effects: Effects | None, observation: np.ndarray, n_actions: int) -> np.ndarray | None:
+def _shown(n_actions: int, draws: np.random.Generator) -> Int64[np.ndarray, " n"]:
+    """All actions, or some."""
+    if n_actions <= MOST_ACTIONS:
+        return np.arange(n_actions)
+    return np.sort(draws.choice(n_actions, size=MOST_ACTIONS, replace=False))
+
+
+def _points(
+    representation: AbstractRepresentation,
+    observation: Float32[np.ndarray, " S"],
+    shown: Int64[np.ndarray, " n"],
+) -> Float32[np.ndarray, "n E"]:
+    state = torch.from_numpy(observation[None])
+    if len(shown) == len(representation.action_set):
+        return representation.table(state)[0].numpy()
+    return representation.embed(state.expand(len(shown), -1), torch.from_numpy(shown)).numpy()
+
+
+def _effects(
+    effects: Effects | None, observation: np.ndarray, shown: Int64[np.ndarray, " n"]
+) -> np.ndarray | None:
     if effects is None:
         return None
-    return effects(np.repeat(observation[None], n_actions, axis=0), np.arange(n_actions))
+    return effects(np.repeat(observation[None], len(shown), axis=0), shown)
 
 
 def _round_trip(
     representation: AbstractRepresentation,
     observations: Float32[np.ndarray, "B S"],
     pairs: list[Int64[np.ndarray, "2 Q"]],
-    tables: list[Float32[np.ndarray, "A E"]],
 ) -> float:
-    kept = []
-    for observation, (asked, _), table in zip(observations, pairs, tables, strict=True):
-        states = torch.from_numpy(np.repeat(observation[None], len(asked), axis=0))
-        points = representation.embed(states, torch.from_numpy(asked))
-        got = representation.decode(states, points).numpy()
-        kept.append(np.abs(table[got] - table[asked]).max(axis=1) < 1e-5)
+    kept, trips = [], pairs[0].shape[1]
+    if len(representation.action_set) > MOST_ACTIONS:
+        trips = max(1, MOST_TRIPS // len(observations))
+    for observation, (asked, _) in zip(observations, pairs, strict=True):
+        actions = torch.from_numpy(asked[:trips])
+        states = torch.from_numpy(observation[None]).expand(len(actions), -1)
+        points = representation.embed(states, actions)
+        again = representation.embed(states, representation.decode(states, points))
+        kept.append(((again - points).abs().amax(dim=1) < 1e-5).float().mean())
     return float(np.mean(kept))
 
 

@@ -22,7 +22,10 @@ the sum is estimated from actions drawn anew a step.
 
 Measured on the maze with 2^12 actions: points that start at chance places all over the cube
 hardly leave them (the inferred points follow the noise), so they start close together; and the
-rate is higher than MERLION's, at which they were not done after 1000 steps.
+rate is higher than MERLION's, at which they were not done after 1000 steps. With 128 candidates
+the points are as good as with 1,024 in a sixth of the CPU time (16 s against 99): nearest points'
+effects differ by 0.24 of random ones' in the mean of four seeds, against 0.24 of two, and the R2
+of effects is 0.78 against 0.74; with 64 they are worse (0.34 and 0.68).
 """
 
 from dataclasses import asdict
@@ -40,7 +43,7 @@ from offline_actrep.nets.mlp import mlp
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.learning import descend
-from offline_actrep.representations.outcomes import Outcomes, outcomes
+from offline_actrep.representations.outcomes import FEW_ACTIONS, Outcomes, outcomes
 from offline_actrep.representations.point_table import PointTable
 
 NEVER = -1e9
@@ -60,7 +63,7 @@ class TransitionConfig:
     """At the start; decays to 0 as a cosine."""
     hidden: int = 128
     """Width of the hidden layer of g."""
-    candidates: int = 1024
+    candidates: int = 128
     """Actions the logged one is told from in a step; all of them where there are no more."""
 
 
@@ -163,7 +166,10 @@ def fit_inference(
 
     def of_batch(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         candidates = everyone
-        if data.n_actions > config.candidates:
+        if data.n_actions > FEW_ACTIONS:
+            size = (config.candidates,)
+            candidates = torch.randint(data.n_actions, size, generator=generator)
+        elif data.n_actions > config.candidates:
             candidates = torch.randperm(data.n_actions, generator=generator)[: config.candidates]
         return loss(model, data, known[batch], candidates)
 

@@ -1,5 +1,7 @@
 """MERLION: its distance by the axioms and by hand, its gradients, and what it learns."""
 
+import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,15 +18,18 @@ from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.gaussian import w2
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.merlion import (
+    FREE_ACTIONS,
+    FreeVectorsWarning,
     Merlion,
     MerlionConfig,
     fit,
+    known_of,
     l1,
     loss,
     pseudometric,
     restore,
 )
-from offline_actrep.representations.outcomes import Outcomes, outcomes
+from offline_actrep.representations.outcomes import FEW_ACTIONS, Outcomes, outcomes
 
 # An action's outcome: its reward, and means and deviations of the next state's two coordinates.
 number = st.floats(-3, 3, width=32)
@@ -361,11 +366,183 @@ def test_settings_written_before_there_was_a_choice_mean_the_paper(moves_log: Lo
     old = {k: v for k, v in config["settings"].items() if k not in NEW}  # type: ignore[union-attr]
     again = restore(
         moves_log.action_set,
-        {**{k: v for k, v in config.items() if k != "index"}, "settings": old},
+        {**{k: v for k, v in config.items() if k not in ("index", "known")}, "settings": old},
         model.tensors(),
     )
     assert again.settings == model.settings
     assert (again.settings.encoder, again.settings.recall) == ("mlp", 1.0)
 
 
-NEW = {"encoder", "rank", "decode", "recall"}
+NEW = {
+    "encoder",
+    "rank",
+    "decode",
+    "recall",
+    "action_features",
+    "factors",
+    "residual",
+    "softmax",
+    "negatives",
+    "optimiser",
+    "precision",
+}
+
+
+# --- what is known of actions, and very many of them
+
+
+def on_a_circle(n_actions: int, n: int = 400, featured: bool = True) -> Log:
+    """Action a moves by a unit vector at angle 2 pi a / A; its features are that vector."""
+    draws = np.random.default_rng(0)
+    angles = 2 * np.pi * np.arange(n_actions) / n_actions
+    moves = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    places, actions = draws.random((n, 2), np.float32), draws.integers(n_actions, size=n)
+    return Log(
+        action_set=ActionSet(np.arange(n_actions), features=moves if featured else None),
+        observations=places,
+        actions=actions,
+        rewards=np.zeros(n, np.float32),
+        terminated=np.zeros(n, bool),
+        truncated=np.ones(n, bool),
+        next_observations=places + moves[actions],
+        has_next=np.ones(n, bool),
+        episode_offsets=np.arange(n + 1),
+        episode_ids=np.arange(n),
+    )
+
+
+def fit_quietly(log: Log, **changes: object) -> Merlion:
+    return fit(log, config=replace(SMALL, **changes), features=FeatureConfig(), seed=0)  # type: ignore[arg-type]
+
+
+def turned_away(model: Merlion, log: Log) -> float:
+    """Distance of opposite actions' points over that of neighbours'."""
+    states, n = torch.from_numpy(log.observations[:50]), len(log.action_set)
+    left = torch.arange(50) * (n // 50)
+    start = model.embed(states, left)
+    beside = l1(start, model.embed(states, (left + max(1, n // 100)) % n)).mean()
+    return float(l1(start, model.embed(states, (left + n // 2) % n)).mean() / beside)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "bilinear"])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"action_features": "table"},
+        {"action_features": "table", "residual": True},
+        {"action_features": "factors", "factors": (6, 100)},
+    ],
+    ids=["table", "residual", "factors"],
+)
+def test_what_is_known_of_actions_tells_those_apart_that_no_row_shows(
+    encoder: str, known: dict[str, object]
+) -> None:
+    """600 actions in 400 rows; most are logged once or never."""
+    log = on_a_circle(600)
+    model = fit_quietly(log, encoder=encoder, **known)
+    assert turned_away(model, log) > 2.5
+
+
+def test_free_vectors_do_not() -> None:
+    log = on_a_circle(600)
+    assert turned_away(fit_quietly(log), log) < 1.8
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "bilinear"])
+@pytest.mark.parametrize("kind", ["table", "factors"])
+def test_what_is_known_of_actions_is_kept_with_the_weights(encoder: str, kind: str) -> None:
+    log = on_a_circle(600)
+    made = {"steps": 5, "encoder": encoder, "action_features": kind, "residual": True}
+    model = fit_quietly(log, **made, factors=(6, 100))
+    bare = ActionSet(log.action_set.ids)  # the catalogue on disk holds no features
+    again = restore(bare, json.loads(json.dumps(model.config())), model.tensors())
+    states, points = asked(log)
+    assert torch.equal(again.table(states), model.table(states))
+    found, gap = model.nearest(states, points)
+    distance = (model.table(states) - points[:, None]).abs().sum(dim=2)
+    assert_close(gap, distance.amin(dim=1), atol=2e-5, rtol=0)
+    assert torch.equal(again.nearest(states, points)[0], found)
+
+
+def test_a_changed_projection_is_seen_by_table_and_search() -> None:
+    log = on_a_circle(600)
+    model = fit_quietly(log, steps=5, action_features="table")
+    states, points = asked(log)
+    before, table = model.nearest(states, points)[1], model.table(states)
+    with torch.no_grad():
+        model.encoder.actions.known.rows.copy_(model.encoder.actions.known.rows.flip(0))  # type: ignore[union-attr,operator]
+    assert torch.allclose(model.table(states), table.flip(1), atol=1e-6)
+    assert_close(model.nearest(states, points)[1], before, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_actions", "featured", "kind"),
+    [
+        ({}, 600, True, None),
+        ({}, FREE_ACTIONS, True, "FeatureRows"),
+        ({}, FREE_ACTIONS, False, None),
+        ({"action_features": "none"}, FREE_ACTIONS, True, None),
+        ({"action_features": "table"}, 600, True, "FeatureRows"),
+        ({"factors": (20, 30)}, 600, True, "FactorRows"),
+        ({"action_features": "none", "factors": (20, 30)}, 600, True, None),
+    ],
+)
+def test_features_are_taken_where_they_are_needed_or_asked_for(
+    changes: dict[str, object], n_actions: int, featured: bool, kind: str | None
+) -> None:
+    action_set = on_a_circle(n_actions, n=1, featured=featured).action_set
+    found = known_of(action_set, replace(SMALL, **changes))  # type: ignore[arg-type]
+    assert (None if found is None else type(found).__name__) == kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"action_features": "table"}, "needs an action set with features"),
+        ({"action_features": "factors"}, "needs `factors`, e.g."),
+        ({"factors": (2, 3)}, "count integer ids from 0 to 5, the action ids run from 0 to 599"),
+    ],
+)
+def test_features_that_are_not_there_are_refused(changes: dict[str, object], words: str) -> None:
+    log = on_a_circle(600, featured=False)
+    with pytest.raises(ValueError, match=words):
+        fit_quietly(log, **changes)
+
+
+def test_too_many_free_vectors_are_warned_of_and_features_silence_it() -> None:
+    small = {"steps": 2, "behaviour_steps": 2, "hidden": 4}
+    with pytest.warns(FreeVectorsWarning, match="50,000 actions get a free vector each from 50 "):
+        fit_quietly(on_a_circle(FREE_ACTIONS, n=50, featured=False), **small)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_quietly(on_a_circle(FREE_ACTIONS, n=50), **small)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "bilinear"])
+def test_many_actions_are_learnt_from_some_of_them_a_step(encoder: str) -> None:
+    """Drawn softmax, rows of tables, bounded support and a frame of drawn actions together."""
+    n_actions = FEW_ACTIONS + 1808
+    log = on_a_circle(n_actions, n=2000)
+    rows = {"optimiser": "rows", "residual": True, "action_features": "table"}
+    model = fit_quietly(log, encoder=encoder, negatives=64, **rows)
+    assert turned_away(model, log) > 2.5
+    some = torch.randint(n_actions, (2000,), generator=torch.Generator().manual_seed(0))
+    points = model.embed(torch.from_numpy(log.observations), some)
+    assert points.std(dim=0).min() > 0.3 and (points.abs() == 1).float().mean() < 0.05
+    assert model.unsupported(torch.from_numpy(log.observations[:3])).shape == (3, n_actions)
+    residual = model.encoder.actions.residual.weight  # type: ignore[union-attr]
+    moved = (residual != 0).any(dim=1)
+    assert moved[torch.from_numpy(log.actions)].float().mean() > 0.9 and moved.float().mean() > 0.5
+
+
+def test_row_steps_learn_what_dense_ones_do(moves_log: Log) -> None:
+    model = fit_quietly(moves_log, optimiser="rows", softmax="uniform", negatives=8)
+    assert apart(model, moves_log, 0, 1) < 0.3 * apart(model, moves_log, 0, 2)
+
+
+@pytest.mark.parametrize("softmax", ["full", "frequency"])
+@pytest.mark.parametrize("encoder", ["mlp", "bilinear"])
+def test_products_in_bfloat16_teach_as_well(moves_log: Log, encoder: str, softmax: str) -> None:
+    config = {"encoder": encoder, "softmax": softmax, "negatives": 8}
+    model = fit_quietly(moves_log, precision="bfloat16", **config)
+    assert apart(model, moves_log, 0, 1) < 0.3 * apart(model, moves_log, 0, 2)

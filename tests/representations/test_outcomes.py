@@ -8,12 +8,19 @@ import torch
 
 from offline_actrep.core.log import Log
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
+from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.outcomes import (
+    FEW_ACTIONS,
     BehaviourModel,
+    Draws,
     Outcomes,
     Support,
     fit_behaviour,
+    largest_logits,
+    near_largest_logits,
     outcomes,
+    relative_probability,
+    relative_probability_of,
 )
 
 Make = Callable[..., Log]
@@ -85,10 +92,55 @@ def test_support_is_the_share_of_the_largest_probability(threshold: float) -> No
     features = torch.randn((40, 3), generator=generator)
     probability = torch.softmax(model(features), dim=1)
     brute = probability / probability.max(dim=1, keepdim=True).values <= threshold
-    support = Support(model, features, threshold)
+    support = Support(model, features, torch.arange(40) % 12, threshold)
     rows, actions = torch.arange(40).repeat_interleave(12), torch.arange(12).repeat(40)
     assert torch.equal(support.lacks(rows, actions), brute.flatten())
     assert 0 < brute.float().mean() < 1
+
+
+def wild_behaviour(n_actions: int, n: int) -> tuple[BehaviourModel, torch.Tensor, torch.Tensor]:
+    """G that depends on the state, not fitted to anything; states, and the actions it chose."""
+    with seeded(0):
+        model = BehaviourModel(3, n_actions, 16).requires_grad_(False)
+        model.head.weight.normal_(std=0.8)
+        model.head.bias.normal_(std=1.5)
+        features = torch.randn(n, 3)
+        actions = torch.multinomial(torch.softmax(model(features), dim=1), 1)[:, 0]
+    return model, features, actions
+
+
+def test_the_largest_logit_is_bounded_closely_with_4096_actions() -> None:
+    """As exact as it is cheap: hardly any answer about support changes."""
+    model, features, actions = wild_behaviour(4096, 3000)
+    hidden = model.body(features)
+    exact = largest_logits(model.head, hidden)
+    near = near_largest_logits(model.head, hidden, actions)
+    assert torch.equal(exact, model(features).amax(dim=1))
+    assert (near <= exact + 1e-5).all()
+    assert (near >= exact - 1e-5).float().mean() > 0.99
+    assert len(actions.unique()) > 200  # or one action would do for all rows
+    others = torch.randint(4096, (3000,), generator=torch.Generator().manual_seed(1))
+    for asked in (others, actions):
+        own = model(features).gather(1, asked[:, None])[:, 0]
+        same = ((own - exact).exp() <= 0.3) == ((own - near).exp() <= 0.3)
+        assert same.float().mean() > 0.998
+
+
+def test_support_among_many_actions_is_the_share_of_the_largest_too() -> None:
+    model, features, actions = wild_behaviour(FEW_ACTIONS + 1, 300)
+    support = Support(model, features, actions, 0.3)
+    rows = torch.arange(300)
+    brute = relative_probability(model(features)).gather(1, actions[:, None])[:, 0] <= 0.3
+    assert (support.lacks(rows, actions) == brute).float().mean() > 0.99
+    assert support.lacks(rows, (actions + 1) % FEW_ACTIONS).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("n_actions", [50, FEW_ACTIONS + 1])
+def test_one_actions_share_is_that_of_all_looked_up(n_actions: int) -> None:
+    model, features, actions = wild_behaviour(n_actions, 20)
+    twice, others = features.repeat(2, 1), torch.cat([actions, actions.roll(3)])
+    wanted = relative_probability(model(twice)).gather(1, others[:, None])[:, 0]
+    torch.testing.assert_close(relative_probability_of(model, twice, others), wanted)
 
 
 @pytest.fixture
@@ -126,3 +178,19 @@ def test_the_behaviour_fits_the_same_bits_from_the_same_generators(skewed: Log) 
         torch.manual_seed(3)
         fits.append(behaviour_of(data, 5)(data.features))
     assert torch.equal(*fits)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_behaviour_is_learnt_from_drawn_actions_as_well(skewed: Log, sparse: bool) -> None:
+    data = in_units(skewed)
+    drawn = fit_behaviour(
+        data,
+        hidden=16,
+        steps=150,
+        batch_size=64,
+        learning_rate=0.02,
+        seed=0,
+        draws=Draws("frequency", 4),
+        sparse=sparse,
+    )
+    assert cross_entropy(drawn, data) < 0.25

@@ -14,6 +14,7 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.decoding import exact
+from offline_actrep.representations import probe as probing
 from offline_actrep.representations.catalog import fit
 from offline_actrep.representations.probe import ProbeResult, distance_pairs, probe
 from offline_actrep.simulators.maze import Maze
@@ -92,6 +93,26 @@ def test_true_effects_as_points_are_perfect(log: Log) -> None:
     assert 1.8 < found.rank <= 2.0
     assert found.unsupported_share == 0.25
     assert found.distance_r2 == pytest.approx(1.0)
+
+
+def test_some_actions_stand_for_all_where_there_are_many(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "MOST_ACTIONS", 40)
+    monkeypatch.setattr(probing, "MOST_TRIPS", 16)
+    seen: list[np.ndarray] = []
+
+    def watched(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        seen.append(actions)
+        return effects(observations, actions)
+
+    known = Known(MOVES, growth=1.0)
+    found = probe(log, known, seed=0, effects=watched, states=8, queries=64)
+    assert all(np.array_equal(some, seen[0]) for some in seen)
+    assert len(np.unique(seen[0])) == 40 and seen[0].max() > 40
+    assert found.actions == 64 and found.distinct_actions < 40
+    assert found.effect_r2 == pytest.approx(1.0, abs=1e-6)
+    assert found.round_trip == 1.0 and found.distance_r2 == pytest.approx(1.0)
 
 
 def test_random_points_tell_nothing_of_effects(log: Log) -> None:

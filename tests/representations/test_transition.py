@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from offline_actrep.core.log import Log
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
-from offline_actrep.representations.outcomes import outcomes
+from offline_actrep.representations.outcomes import FEW_ACTIONS, outcomes
 from offline_actrep.representations.transition import (
     TransitionConfig,
     fit,
@@ -99,6 +99,18 @@ def test_twins_come_together_and_others_part(moves_log: Log, candidates: int) ->
     apart = torch.cdist(points, points, p=1.0)
     different = [apart[i, j] for i in range(5) for j in range(i) if (i, j) != (1, 0)]
     assert apart[1, 0] < 0.3 * min(different)
+
+
+def test_candidates_among_very_many_actions_are_drawn_with_repeats(
+    hand_log: Callable[..., Log],
+) -> None:
+    draws = np.random.default_rng(0)
+    places, actions = draws.random((600, 2)), draws.integers(5, size=600)
+    log = hand_log(places, actions, places + 0.2 * MOVES[actions], n_actions=FEW_ACTIONS + 1)
+    config = replace(SMALL, candidates=FEW_ACTIONS)
+    points = fit_inference(log, config=config, features=FeatureConfig(), seed=0).points
+    apart = torch.cdist(points[:1], points[1:5])[0]
+    assert apart.argmin() == 0 and apart[0] < 0.5 * apart[1:].mean()
 
 
 def test_the_action_is_told_from_what_it_did(moves_log: Log) -> None:
