@@ -8,9 +8,9 @@ from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy, Decode
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.simulator import AbstractSimulator
-from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
+from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
-from offline_actrep.offline.train import reward_scale
+from offline_actrep.offline.scaling import observation_features, reward_scale
 from offline_actrep.ope.fqe import FqeConfig, fqe
 from offline_actrep.rollout import episode_returns
 
@@ -76,7 +76,7 @@ def estimate(
     if gamma is None and trained is None:
         raise ValueError("this policy brings no discount: say gamma=0.99, or what it is")
     if features is not None or trained is None:
-        seen = ObservationFeatures.of(log.observations, features or FeatureConfig())
+        seen = observation_features(log.observations, features or FeatureConfig())
     else:
         seen = trained.features
     return fqe(

@@ -10,6 +10,8 @@ from dataclasses import InitVar, dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from offline_actrep.core.mapped import take, take_runs
+
 
 @dataclass(frozen=True, eq=False)
 class ActionSet:
@@ -178,10 +180,10 @@ class AllowedActions:
 
     def take(self, rows: Int64[np.ndarray, " M"]) -> "AllowedActions":
         """The named rows, in the order named."""
-        counts = np.diff(self.offsets)[rows]
+        starts = take(self.offsets, rows)
+        counts = take(self.offsets[1:], rows) - starts
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-        return AllowedActions(offsets, self.indices[np.repeat(self.offsets[rows], counts) + within])
+        return AllowedActions(offsets, take_runs(self.indices, starts, counts), checked=True)
 
     def between(self, start: int, stop: int) -> "AllowedActions":
         """Rows `start:stop`, without a copy of their indices."""

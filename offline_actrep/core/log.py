@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.mapped import blocks, release
+from offline_actrep.core.mapped import blocks, release, whole_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +178,18 @@ class Log:
     @cached_property
     def returns(self) -> Float64[np.ndarray, " M"]:
         """Undiscounted return of every episode."""
-        return np.add.reduceat(self.rewards.astype(np.float64), self.episode_offsets[:-1])
+        return self.discounted_returns(1.0)
 
     def discounted_returns(self, gamma: float) -> Float64[np.ndarray, " M"]:
         """Discounted return of every episode from its first row."""
-        step = np.arange(len(self)) - np.repeat(self.episode_offsets[:-1], self.lengths)
-        return np.add.reduceat(self.rewards * gamma**step, self.episode_offsets[:-1])
+        returns = np.empty(self.n_episodes)
+        for episodes in whole_blocks(self.episode_offsets):
+            offsets = self.episode_offsets[episodes.start : episodes.stop + 1]
+            rows, starts = slice(offsets[0], offsets[-1]), offsets[:-1] - offsets[0]
+            step = np.arange(rows.stop - rows.start) - np.repeat(starts, np.diff(offsets))
+            returns[episodes] = np.add.reduceat(self.rewards[rows] * gamma**step, starts)
+            release(self.rewards, self.episode_offsets)
+        return returns
 
     @property
     def lengths(self) -> Int64[np.ndarray, " M"]:

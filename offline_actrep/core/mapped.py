@@ -22,15 +22,50 @@ def blocks(n: int, size: int = ROWS_AT_ONCE) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+def whole_blocks(
+    offsets: Int64[np.ndarray, " M_plus_1"], size: int = ROWS_AT_ONCE
+) -> Iterator[slice]:
+    """Slices that cover groups 0..M-1 in order, of at most `size` rows or of one larger group.
+
+    Args:
+        offsets: group m is rows `offsets[m]:offsets[m + 1]`.
+        size: rows.
+    """
+    first, last = 0, len(offsets) - 1
+    while first < last:
+        end = int(np.searchsorted(offsets, offsets[first] + size, side="right")) - 1
+        yield slice(first, max(end, first + 1))
+        first = max(end, first + 1)
+
+
 def take(column: np.ndarray, rows: Int64[np.ndarray, " B"]) -> np.ndarray:
     """`column[rows]`, at flat memory whatever the size of a mapped column."""
-    if _map_of(column) is None or column.nbytes <= _SMALL:
-        return column[rows]
+    if column.nbytes <= _SMALL or _map_of(column) is None:
+        return column.take(rows, axis=0)
     order = np.argsort(rows)
     taken = np.empty((len(rows), *column.shape[1:]), column.dtype)
     for some in blocks(len(rows), _DRAWN_AT_ONCE):
         taken[order[some]] = column[rows[order[some]]]
         release(column)
+    return taken
+
+
+def take_runs(
+    column: np.ndarray, starts: Int64[np.ndarray, " B"], counts: Int64[np.ndarray, " B"]
+) -> np.ndarray:
+    """`column[starts[b] : starts[b] + counts[b]]` for every b, one run behind the other."""
+    ends = np.cumsum(counts)
+    taken = np.empty((int(ends[-1]) if len(ends) else 0, *column.shape[1:]), column.dtype)
+    some = len(counts) if column.nbytes <= _SMALL or _map_of(column) is None else _DRAWN_AT_ONCE
+    for runs in blocks(len(counts), max(1, some)):
+        first = int(ends[runs.start] - counts[runs.start])
+        within = np.arange(first, int(ends[runs.stop - 1]))
+        shift = starts[runs] - (ends[runs] - counts[runs])
+        column.take(
+            within + np.repeat(shift, counts[runs]), axis=0, out=taken[first : ends[runs.stop - 1]]
+        )
+        if some < len(counts):
+            release(column)
     return taken
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.seeding import seeded
-from offline_actrep.offline.bridge import CONFIGS, D3rlpyLearner
+from offline_actrep.offline.d3rlpy_learner import CONFIGS, D3rlpyLearner
 from offline_actrep.offline.discrete_bc import DiscreteBc
 from offline_actrep.offline.discrete_bcq import DiscreteBcq
 from offline_actrep.offline.discrete_cql import DiscreteCql

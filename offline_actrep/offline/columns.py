@@ -1,16 +1,26 @@
-"""What a learner is fed: columns of usable rows, and batches of them."""
+"""What a learner is fed: rows of columns in memory, or of a log of any size; batches of them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
+from scipy.signal import lfilter
 from torch import Tensor
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.log import Log
+from offline_actrep.core.mapped import release, take, whole_blocks
 from offline_actrep.nets.features import ObservationFeatures
+from offline_actrep.offline.numbering import Numbering, usable_rows
 from offline_actrep.relabel import Relabelled
+
+HELD = 1 << 27
+"""Most bytes of features, observations and actions that are copied before learning begins. Of a
+larger log the rows of each batch are gathered when it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +39,27 @@ class Batch:
     next_allowed: AllowedActions | None
 
 
+class AbstractColumns(ABC):
+    """Rows that can be learnt from, numbered from 0."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """N."""
+
+    @abstractmethod
+    def take(self, rows: Int64[np.ndarray, " B"]) -> "Columns":
+        """The named rows, copied."""
+
+    @final
+    def batch(self, rows: Int64[np.ndarray, " B"]) -> Batch:
+        """The named rows."""
+        return Batch(**{name: _tensor(column) for name, column in vars(self.take(rows)).items()})
+
+
+@final
 @dataclass(frozen=True)
-class Columns:
-    """What a learner is fed: features instead of observations, scaled rewards.
+class Columns(AbstractColumns):
+    """In memory: features instead of observations, scaled rewards.
 
     Attributes:
         features: `[N, F]`.
@@ -61,25 +89,57 @@ class Columns:
     def __len__(self) -> int:
         return len(self.rewards)
 
-    def batch(self, rows: Int64[np.ndarray, " B"]) -> Batch:
-        """The named rows."""
+    def take(self, rows: Int64[np.ndarray, " B"]) -> "Columns":
+        return Columns(**{name: _some(column, rows) for name, column in vars(self).items()})
 
-        def some(column: np.ndarray) -> Tensor:
-            return torch.from_numpy(column[rows])
 
-        return Batch(
-            features=some(self.features),
-            actions=some(self.actions),
-            rewards=some(self.rewards),
-            next_features=some(self.next_features),
-            terminals=some(self.terminals),
-            returns=some(self.returns),
-            observations=None if self.observations is None else some(self.observations),
-            next_observations=(
-                None if self.next_observations is None else some(self.next_observations)
-            ),
-            allowed=None if self.allowed is None else self.allowed.take(rows),
-            next_allowed=None if self.next_allowed is None else self.next_allowed.take(rows),
+@final
+@dataclass(frozen=True, eq=False)
+class LogColumns(AbstractColumns):
+    """On the log itself, wherever its columns lie: a batch is gathered when it is drawn.
+
+    Attributes:
+        log: the rows.
+        points: `[N, E]` of all its rows, or None for ids.
+        kept: the rows that can be learnt from.
+        features: what learners see of an observation.
+        scale: what rewards are multiplied by.
+        returns: `[N]` of all rows, not scaled.
+        observations: whether batches carry them as logged.
+        allowed: whether batches carry the allowed actions.
+    """
+
+    log: Log
+    points: Float32[np.ndarray, "N E"] | None
+    kept: Numbering
+    features: ObservationFeatures
+    scale: float
+    returns: Float32[np.ndarray, " N"]
+    observations: bool
+    allowed: bool
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def take(self, rows: Int64[np.ndarray, " B"]) -> Columns:
+        log, places, scale = self.log, self.kept.places(rows), np.float32(self.scale)
+        seen, ahead = take(log.observations, places), take(log.next_observations, places)
+        terminated = take(log.terminated, places)
+        sets = next_sets = None
+        if self.allowed and log.allowed is not None:
+            goes_on = ~(terminated | take(log.truncated, places))
+            sets, next_sets = log.allowed.take(places), log.allowed.take(places + goes_on)
+        return Columns(
+            features=self.features.numpy(seen),
+            actions=take(log.actions if self.points is None else self.points, places),
+            rewards=take(log.rewards, places) * scale,
+            next_features=self.features.numpy(ahead),
+            terminals=terminated.astype(np.float32),
+            returns=self.returns.take(places) * scale,
+            observations=seen if self.observations else None,
+            next_observations=ahead if self.observations else None,
+            allowed=sets,
+            next_allowed=next_sets,
         )
 
 
@@ -91,12 +151,10 @@ def learning_columns(
     *,
     observations: bool = False,
     allowed: bool = False,
-) -> Columns:
-    """The rows whose next state is known, or that have none; points if there are, else ids.
+) -> AbstractColumns:
+    """The rows that `usable_rows` keeps; points if there are, else ids.
 
-    With `allowed`, what the next state allows must be known too. It stands in the episode's next
-    row, so the last row of an episode that was cut off is left out: a set that is guessed would
-    bring back what the mask is there to keep out.
+    In memory where that takes no more than `HELD` bytes; the bits of a batch are the same.
 
     Args:
         data: the log, with its points or without.
@@ -110,38 +168,69 @@ def learning_columns(
         ValueError: there is no such row, or allowed actions are asked for and not logged.
     """
     log = data.log if isinstance(data, Relabelled) else data
-    sets = log.allowed if allowed else None
-    if allowed and sets is None:
+    if allowed and log.allowed is None:
         raise ValueError("the log does not say which actions each row allowed")
-    follows = np.ones(len(log), bool)
-    follows[log.episode_offsets[1:] - 1] = False
-    rows = np.flatnonzero(log.usable & (log.terminated | follows) if allowed else log.usable)
-    if not len(rows):
+    kept = usable_rows(log, sets=allowed)
+    if not len(kept):
         raise ValueError(
             "no row of the log can be learnt from: none has a next observation"
             f"{' and allowed actions there' if allowed else ''} and none terminates"
         )
-    return Columns(
-        features=features.numpy(log.observations[rows]),
-        actions=data.points[rows] if isinstance(data, Relabelled) else log.actions[rows],
-        rewards=log.rewards[rows] * np.float32(scale),
-        next_features=features.numpy(log.next_observations[rows]),
-        terminals=log.terminated[rows].astype(np.float32),
-        returns=returns_to_go(log, gamma)[rows] * np.float32(scale),
-        observations=log.observations[rows] if observations else None,
-        next_observations=log.next_observations[rows] if observations else None,
-        allowed=None if sets is None else sets.take(rows),
-        next_allowed=None if sets is None else sets.take(rows + follows[rows]),
+    points = data.points if isinstance(data, Relabelled) else None
+    columns = LogColumns(
+        log=log,
+        points=points,
+        kept=kept,
+        features=features,
+        scale=scale,
+        returns=returns_to_go(log, gamma),
+        observations=observations,
+        allowed=allowed,
     )
+    numbers = 2 * features.size + 2 * observations * log.observation_size
+    held = 4 * len(log) * numbers + (log.actions if points is None else points).nbytes
+    if allowed and log.allowed is not None:
+        held += 2 * log.allowed.indices.nbytes
+    return columns if held > HELD else columns.take(np.arange(len(columns)))
 
 
 def returns_to_go(log: Log, gamma: float) -> Float32[np.ndarray, " N"]:
     """Discounted sum of rewards from each row to the end of its episode, or to where it was cut."""
-    returns = log.rewards.astype(np.float64)
-    step = np.arange(len(log)) - np.repeat(log.episode_offsets[:-1], log.lengths)
+    returns = np.empty(len(log), np.float32)
+    for episodes in whole_blocks(log.episode_offsets):
+        offsets = log.episode_offsets[episodes.start : episodes.stop + 1]
+        rows = slice(offsets[0], offsets[-1])
+        sums = log.rewards[rows].astype(np.float64)
+        _sum_to_ends(sums, offsets - offsets[0], gamma)
+        returns[rows] = sums
+        release(log.rewards, log.episode_offsets)
+    return returns
+
+
+def _sum_to_ends(
+    sums: Float64[np.ndarray, " R"], offsets: Int64[np.ndarray, " M_plus_1"], gamma: float
+) -> None:
+    """Rewards become returns: episode by episode if those are few and long, else step by step."""
+    lengths = np.diff(offsets)
+    if lengths.max() > len(lengths):
+        for start, end in pairwise(offsets.tolist()):
+            sums[start:end] = lfilter([1.0], [1.0, -gamma], sums[start:end][::-1])[::-1]
+        return
+    step = np.arange(len(sums)) - np.repeat(offsets[:-1], lengths)
     order = np.argsort(step, kind="stable")
-    starts = np.searchsorted(step[order], np.arange(1, log.lengths.max() + 1))
+    starts = np.searchsorted(step[order], np.arange(1, lengths.max() + 1))
     for first, end in zip(starts[-2::-1], starts[:0:-1], strict=True):
         rows = order[first:end]
-        returns[rows - 1] += gamma * returns[rows]
-    return returns.astype(np.float32)
+        sums[rows - 1] += gamma * sums[rows]
+
+
+def _some(column: Any, rows: Int64[np.ndarray, " B"]) -> Any:
+    """Rows of an array, of sets, or of nothing."""
+    if isinstance(column, np.ndarray):
+        return column.take(rows, axis=0)
+    return None if column is None else column.take(rows)
+
+
+def _tensor(column: Any) -> Any:
+    """An array as a tensor; what is none stays."""
+    return torch.from_numpy(column) if isinstance(column, np.ndarray) else column

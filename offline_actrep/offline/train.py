@@ -24,6 +24,7 @@ from offline_actrep.offline.learner import (
     LearnerConfig,
 )
 from offline_actrep.offline.policies import IdPolicy, PointActor
+from offline_actrep.offline.scaling import observation_features, reward_scale
 from offline_actrep.relabel import Relabelled
 
 Policy = DecodedPolicy | IdPolicy
@@ -54,15 +55,6 @@ DEFAULTS: dict[str, LearnerConfig] = {
 """Each learner's own defaults. Those of `cql`, `bcq`, `td3_plus_bc` and the plain learners of ids
 were chosen by `pipelines/maze_{tuning,td3}.toml`: another log and seeds than those that are
 reported. The others follow their nearest relative, or their paper."""
-
-
-def reward_scale(log: Log, gamma: float) -> float:
-    """What to multiply rewards by so that no value of the log is larger than 1 in magnitude.
-
-    Conservatism and imitation weights then mean the same on every log.
-    """
-    largest = max(np.abs(log.discounted_returns(gamma)).max(), np.abs(log.rewards).max())
-    return 1.0 / float(largest) if largest > 0 else 1.0
 
 
 def settings(name: str, changes: dict[str, Any]) -> LearnerConfig:
@@ -148,7 +140,7 @@ def train(
     config = settings(name, changes)
     taken = learnable(data, name)
     log = data.log if isinstance(data, Relabelled) else data
-    seen = ObservationFeatures.of(log.observations, features)
+    seen = observation_features(log.observations, features)
     scale = reward_scale(log, config.gamma)
     decodes = name in DECODING
     columns = learning_columns(

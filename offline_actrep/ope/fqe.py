@@ -165,8 +165,9 @@ def _problem(
 
 
 def _whole_episodes(log: Log, rows: int, draws: np.random.Generator) -> Log:
+    """Copied even if they are all: torch takes no arrays that are read-only, as a store's are."""
     if not rows or len(log) <= rows:
-        return log
+        return log.take_episodes(np.arange(log.n_episodes))
     order = draws.permutation(log.n_episodes)
     kept = int(np.searchsorted(np.cumsum(log.lengths[order]), rows)) + 1
     return log.take_episodes(np.sort(order[:kept]))

@@ -21,9 +21,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.nets.seeding import seeded
-from offline_actrep.offline.bridge import CONFIGS, D3rlpyLearner, TransitionMiniBatch
 from offline_actrep.offline.catalog import make_id_learner, make_point_learner
 from offline_actrep.offline.columns import Columns
+from offline_actrep.offline.d3rlpy_learner import CONFIGS, D3rlpyLearner, TransitionMiniBatch
 from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.offline.train import settings
 from offline_actrep.representations.point_table import PointTable

@@ -116,6 +116,12 @@ def test_take_names_rows_in_any_order_and_twice() -> None:
     np.testing.assert_array_equal(taken.mask(4), MASK[[2, 0, 2, 1]])
 
 
+def test_take_may_name_no_row_or_empty_ones() -> None:
+    assert len(ALLOWED.take(np.array([], np.int64))) == 0
+    empty = ALLOWED.take(np.array([1, 1]))
+    assert empty.offsets.tolist() == [0, 0, 0] and len(empty.indices) == 0
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=9))
 def test_a_mask_comes_back_from_its_compressed_rows(rows: list[list[bool]]) -> None:
     mask = np.array(rows, bool)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offline_actrep.core import log as log_module
 from offline_actrep.core import mapped
@@ -187,6 +189,32 @@ def test_returns_by_hand() -> None:
     assert log().returns.tolist() == [3.0, 2.5]
     assert log().discounted_returns(0.5).tolist() == [1 + 1, 3 - 0.5 + 0.125]
     assert log().discounted_returns(0.0).tolist() == [1.0, 3.0]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 12))
+def test_returns_do_not_depend_on_blocks(lengths: list[int], size: int) -> None:
+    offsets = np.cumsum([0, *lengths])
+    n = int(offsets[-1])
+    ends = np.isin(np.arange(n), offsets[1:] - 1)
+    made = Log(
+        action_set=ActionSet.dense(2),
+        observations=np.zeros((n, 1), np.float32),
+        actions=np.zeros(n, np.int64),
+        rewards=np.random.default_rng(n).standard_normal(n, np.float32),
+        terminated=ends,
+        truncated=np.zeros(n, bool),
+        next_observations=np.zeros((n, 1), np.float32),
+        has_next=~ends,
+        episode_offsets=offsets,
+        episode_ids=np.arange(len(lengths)),
+    )
+    step = np.arange(n) - np.repeat(offsets[:-1], lengths)
+    whole = np.add.reduceat(made.rewards * 0.9**step, offsets[:-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_module, "whole_blocks", lambda cuts: mapped.whole_blocks(cuts, size))
+        assert np.array_equal(made.discounted_returns(0.9), whole)
+        plain = np.add.reduceat(made.rewards.astype(np.float64), offsets[:-1])
+        assert np.array_equal(made.returns, plain)
 
 
 def test_take_episodes_reorders_and_repeats_every_column() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offline_actrep.core import mapped
-from offline_actrep.core.mapped import blocks, release, take
+from offline_actrep.core.mapped import blocks, release, take, take_runs, whole_blocks
 
 
 @pytest.mark.parametrize(("n", "size", "expected"), [(0, 3, []), (3, 3, [3]), (7, 3, [3, 3, 1])])
@@ -14,6 +14,34 @@ def test_blocks_cover_every_row_once(n: int, size: int, expected: list[int]) -> 
     found = list(blocks(n, size))
     assert [len(range(n)[rows]) for rows in found] == expected
     assert [row for rows in found for row in range(n)[rows]] == list(range(n))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_whole_blocks_cut_no_group(size: int) -> None:
+    offsets = np.array([0, 1, 4, 5, 6, 7, 9])
+    found = list(whole_blocks(offsets, size))
+    assert [group for groups in found for group in range(6)[groups]] == list(range(6))
+    for groups, after in zip(found, [*found[1:], slice(6, 6)], strict=True):
+        rows = offsets[groups.stop] - offsets[groups.start]
+        assert rows <= size or groups.stop - groups.start == 1
+        more = offsets[min(after.start + 1, 6)] - offsets[groups.start]
+        assert more > size or after.start == 6  # another group would not have gone in
+    assert list(whole_blocks(np.array([0]))) == []
+
+
+def test_runs_are_taken_one_behind_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = np.arange(3000, dtype=np.int64).reshape(1000, 3)
+    column.tofile(tmp_path / "column")
+    file = np.asarray(np.memmap(tmp_path / "column", "<i8", "r", shape=(1000, 3)))
+    draws = np.random.default_rng(0)
+    starts, counts = draws.integers(900, size=300), draws.integers(5, size=300)
+    expected = np.concatenate([column[s : s + n] for s, n in zip(starts, counts, strict=True)])
+    np.testing.assert_array_equal(take_runs(column, starts, counts), expected)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    np.testing.assert_array_equal(take_runs(file, starts, counts), expected)
+    assert take_runs(file, starts[:0], counts[:0]).shape == (0, 3)
 
 
 def test_take_is_indexing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def learner(name: str, points: Relabelled, seed: int = 0) -> Any:
 
 
 def columns_of(name: str, points: Relabelled) -> Columns:
-    return learning_columns(
+    columns = learning_columns(
         points if name in CONTINUOUS else points.log,
         ObservationFeatures(3, FeatureConfig()),
         1.0,
@@ -45,6 +45,8 @@ def columns_of(name: str, points: Relabelled) -> Columns:
         observations=name in DECODING,
         allowed=name in (*MASKED, *DECODING),
     )
+    assert isinstance(columns, Columns)
+    return columns
 
 
 def trained(name: str, points: Relabelled) -> Any:

@@ -1,17 +1,36 @@
-"""What learners are fed: which rows, what is allowed next, and returns."""
+"""What learners are fed: which rows, what is allowed next, returns; held or gathered."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from offline_actrep.core import mapped
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.log import Log
+from offline_actrep.core.policy import DecodedPolicy
+from offline_actrep.files.store import open_store, write_store
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
-from offline_actrep.offline.columns import learning_columns, returns_to_go
+from offline_actrep.offline import columns as columns_module
+from offline_actrep.offline.columns import (
+    AbstractColumns,
+    Columns,
+    LogColumns,
+    learning_columns,
+    returns_to_go,
+)
+from offline_actrep.offline.train import train
 from offline_actrep.relabel import Relabelled
 
 AS_LOGGED = ObservationFeatures(3, FeatureConfig())
+
+
+def held(columns: AbstractColumns) -> Columns:
+    """As small logs are."""
+    assert isinstance(columns, Columns)
+    return columns
 
 
 def test_rows_without_a_next_state_are_left_out(points: Relabelled) -> None:
@@ -22,7 +41,7 @@ def test_rows_without_a_next_state_are_left_out(points: Relabelled) -> None:
     cut = replace(log, has_next=has_next, terminated=terminated, truncated=log.ends & ~terminated)
     kept = np.delete(np.arange(len(log)), last)
     for data in (cut, Relabelled(cut, points.representation, points.points)):
-        columns = learning_columns(data, AS_LOGGED, 2.0, 0.9)
+        columns = held(learning_columns(data, AS_LOGGED, 2.0, 0.9))
         assert np.array_equal(columns.features, log.observations[kept])
         assert np.array_equal(columns.next_features, log.next_observations[kept])
         assert np.array_equal(columns.rewards, 2.0 * log.rewards[kept])
@@ -48,7 +67,7 @@ def test_what_is_allowed_next_stands_in_the_next_row(points: Relabelled) -> None
     """A cut-off episode's last row is left out, a terminated one's stays."""
     log = ended(points.log)
     assert log.allowed is not None
-    columns = learning_columns(log, AS_LOGGED, 1.0, 0.9, allowed=True)
+    columns = held(learning_columns(log, AS_LOGGED, 1.0, 0.9, allowed=True))
     kept = np.flatnonzero(~log.truncated)
     assert np.array_equal(columns.features, log.observations[kept])
     assert columns.allowed is not None and columns.next_allowed is not None
@@ -61,7 +80,7 @@ def test_what_is_allowed_next_stands_in_the_next_row(points: Relabelled) -> None
 
 
 def test_batches_are_rows_of_the_columns(points: Relabelled) -> None:
-    columns = learning_columns(points, AS_LOGGED, 1.0, 0.9, observations=True, allowed=True)
+    columns = held(learning_columns(points, AS_LOGGED, 1.0, 0.9, observations=True, allowed=True))
     rows = np.array([5, 0, 5])
     batch = columns.batch(rows)
     for name in (
@@ -132,3 +151,89 @@ def test_returns_are_sums_to_the_episodes_end(gamma: float, points: Relabelled) 
     assert returns_to_go(log, gamma)[log.episode_offsets[:-1]] == pytest.approx(
         log.discounted_returns(gamma), abs=1e-5
     )
+
+
+def test_returns_of_few_long_episodes_are_those_of_many_short_ones(
+    points: Relabelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, in blocks of any size."""
+    log = points.log
+    whole = returns_to_go(log, 0.9)
+    for size in (1, 50, 200):
+        monkeypatch.setattr(
+            columns_module, "whole_blocks", lambda offsets, n=size: mapped.whole_blocks(offsets, n)
+        )
+        assert np.array_equal(returns_to_go(log, 0.9), whole)
+    backwards = np.zeros(len(log))
+    for row in reversed(range(len(log))):
+        follows = 0.0 if log.ends[row] else backwards[row + 1]
+        backwards[row] = log.rewards[row] + 0.9 * follows
+    assert np.array_equal(whole, backwards.astype(np.float32))
+
+
+def test_a_small_log_is_held_and_a_large_one_is_not(
+    points: Relabelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, sets = len(points.log), points.log.allowed
+    assert sets is not None
+    plain, bound = 4 * n * (2 * 3 + 2), 4 * n * (4 * 3 + 2) + 2 * sets.indices.nbytes
+    for size, asked in ((plain, {}), (bound, {"observations": True, "allowed": True})):
+        monkeypatch.setattr(columns_module, "HELD", size)
+        assert isinstance(learning_columns(points, AS_LOGGED, 1.0, 0.9, **asked), Columns)
+        monkeypatch.setattr(columns_module, "HELD", size - 1)
+        assert isinstance(learning_columns(points, AS_LOGGED, 1.0, 0.9, **asked), LogColumns)
+
+
+@pytest.fixture
+def in_files(points: Relabelled, tmp_path: Path) -> Relabelled:
+    """The same log in a store, the same points in a file."""
+    write_store(points.log, tmp_path / "store")
+    np.save(tmp_path / "points.npy", points.points)
+    mapped_points = np.load(tmp_path / "points.npy", mmap_mode="r")
+    return Relabelled(open_store(tmp_path / "store"), points.representation, mapped_points)
+
+
+@pytest.mark.parametrize("fourier", [(), (0, 1)])
+@pytest.mark.parametrize("of_points", [False, True])
+def test_gathered_batches_are_held_ones_to_the_bit(
+    of_points: bool,
+    fourier: tuple[int, ...],
+    points: Relabelled,
+    in_files: Relabelled,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = ObservationFeatures.of(points.log.observations, FeatureConfig(fourier=fourier))
+    asked = {"observations": True, "allowed": True}
+    data = points if of_points else points.log
+    whole = held(learning_columns(data, features, 0.37, 0.9, **asked))
+    monkeypatch.setattr(columns_module, "HELD", 0)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    found = learning_columns(in_files if of_points else in_files.log, features, 0.37, 0.9, **asked)
+    assert isinstance(found, LogColumns) and len(found) == len(whole)
+    draws = np.random.default_rng(0)
+    for size in (1, 5, 64, 200):
+        rows = draws.integers(len(whole), size=size)
+        one, other = vars(whole.batch(rows)), vars(found.batch(rows))
+        for name, column in one.items():
+            if isinstance(column, AllowedActions):
+                assert np.array_equal(other[name].offsets, column.offsets), name
+                assert np.array_equal(other[name].indices, column.indices), name
+            else:
+                assert torch.equal(other[name], column) and other[name].dtype == column.dtype, name
+
+
+@pytest.mark.parametrize("name", ["cql", "td3_decoded", "discrete_cql", "masked_weighted_bc"])
+def test_training_from_files_gives_the_weights_of_training_in_memory(
+    name: str, points: Relabelled, in_files: Relabelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"steps": 6, "batch_size": 16, "hidden": (8,)}
+    plain = train(points, name, seed=2, **small)
+    monkeypatch.setattr(columns_module, "HELD", 0)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    gathered = train(in_files, name, seed=2, **small)
+    weights = [
+        (policy.actor if isinstance(policy, DecodedPolicy) else policy).learner.tensors()  # type: ignore[union-attr]
+        for policy in (plain, gathered)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())

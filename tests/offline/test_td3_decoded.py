@@ -9,8 +9,8 @@ import torch
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.seeding import seeded
-from offline_actrep.offline.bridge import D3rlpyLearner
 from offline_actrep.offline.columns import Batch
+from offline_actrep.offline.d3rlpy_learner import D3rlpyLearner
 from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.offline.td3_decoded import DecodedTd3
 from offline_actrep.relabel import Relabelled

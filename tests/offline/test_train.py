@@ -15,7 +15,6 @@ from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import (
     DEFAULTS,
     Policy,
-    reward_scale,
     settings,
     train,
 )
@@ -143,32 +142,6 @@ def test_decoding_learners_need_no_sets_but_take_them(points: Relabelled) -> Non
     free = Relabelled(replace(points.log, allowed=None), points.representation, points.points)
     bound = train(points, "td3_decoded", seed=0, **SMALL)
     assert not equal(bound, train(free, "td3_decoded", seed=0, **SMALL))
-
-
-@pytest.mark.parametrize("gamma", [0.5, 0.97, 1.0])
-def test_scaled_rewards_make_the_largest_value_one(gamma: float, maze_log: Log) -> None:
-    draws = np.random.default_rng(0)
-    log = replace(maze_log, rewards=draws.normal(-20, 9, len(maze_log)).astype(np.float32))
-    scale = reward_scale(log, gamma)
-    scaled = replace(log, rewards=log.rewards * np.float32(scale))
-    largest = max(np.abs(scaled.discounted_returns(gamma)).max(), np.abs(scaled.rewards).max())
-    assert largest == pytest.approx(1.0, rel=1e-5)
-
-
-def test_a_log_that_pays_nothing_is_not_scaled(maze_log: Log) -> None:
-    assert reward_scale(replace(maze_log, rewards=np.zeros_like(maze_log.rewards)), 0.9) == 1.0
-
-
-def test_rewards_that_cancel_out_are_scaled_by_the_largest() -> None:
-    log = decisions(np.zeros((2, 1)), np.zeros(2), np.array([4.0, -4.0]), ActionSet.dense(2))
-    one = replace(
-        log,
-        terminated=np.array([False, True]),
-        episode_offsets=np.array([0, 2]),
-        episode_ids=np.array([0]),
-        has_next=np.array([True, False]),
-    )
-    assert reward_scale(one, 1.0) == 0.25
 
 
 def test_behaviour_cloning_imitates() -> None:

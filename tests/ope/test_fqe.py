@@ -1,6 +1,7 @@
 """Fitted Q evaluation against worlds whose value is known in closed form."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -13,6 +14,7 @@ from offline_actrep.core.estimate import Estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.files.store import open_store, write_store
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.ope.fqe import FqeConfig, fqe
 from offline_actrep.representations.point_table import PointTable
@@ -105,6 +107,15 @@ def test_the_value_of_a_chain(action: int, value: float, on_points: bool) -> Non
     assert found.low < found.value < found.high
     assert found.low <= value <= found.high
     assert found.n == 60
+
+
+def test_a_store_is_judged_as_the_log_it_was_made_from(tmp_path: Path) -> None:
+    """Whose columns are read-only."""
+    log = chain_log(6)
+    write_store(log, tmp_path / "store")
+    small = replace(SMALL, steps=5)
+    one, other = (judge(part, GO, config=small) for part in (log, open_store(tmp_path / "store")))
+    assert one == other
 
 
 def same_state(*, terminal: bool, has_next: bool) -> Log:

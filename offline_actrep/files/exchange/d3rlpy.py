@@ -75,20 +75,25 @@ def write_d3rlpy(
     if points is not None and len(points) != len(log):
         raise ValueError(f"the log has {len(log)} rows, the points have {len(points)}")
     with whole_file(Path(path)) as unfinished, h5py.File(unfinished, "w") as file:
-        file["columns"] = ["observations", "actions", "rewards", "terminated"]
-        file["num_episodes"] = log.n_episodes
-        for number in range(log.n_episodes):
-            for name, column in _episode(log, points, number).items():
-                file[f"{name}_{number}"] = column
-        file["version"] = d3rlpy.dataset.io.DATASET_VERSION
-        ours = file.create_group(OURS)
-        ours.attrs["action_space"] = _space(points).name
-        ours.attrs["action_size"] = len(log.action_set) if points is None else points.shape[1]
-        ours["action_ids"] = _storable(log.action_set.decode(log.actions))
-        ours["episode_ids"] = _storable(log.episode_ids)
-        ours["episode_lengths"] = log.lengths
-        if log.action_probabilities is not None:
-            ours["action_probabilities"] = log.action_probabilities
+        fill_d3rlpy(file, log, points)
+
+
+def fill_d3rlpy(file: h5py.File, log: Log, points: Float32[np.ndarray, "N E"] | None) -> None:
+    """What `write_d3rlpy` writes, into a file that is open and empty."""
+    file["columns"] = ["observations", "actions", "rewards", "terminated"]
+    file["num_episodes"] = log.n_episodes
+    for number in range(log.n_episodes):
+        for name, column in _episode(log, points, number).items():
+            file[f"{name}_{number}"] = column
+    file["version"] = d3rlpy.dataset.io.DATASET_VERSION
+    ours = file.create_group(OURS)
+    ours.attrs["action_space"] = _space(points).name
+    ours.attrs["action_size"] = len(log.action_set) if points is None else points.shape[1]
+    ours["action_ids"] = _storable(log.action_set.decode(log.actions))
+    ours["episode_ids"] = _storable(log.episode_ids)
+    ours["episode_lengths"] = log.lengths
+    if log.action_probabilities is not None:
+        ours["action_probabilities"] = log.action_probabilities
 
 
 def read_d3rlpy(path: str | Path) -> ReplayBuffer:
