@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Float64, Int, Real, UInt8
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -31,6 +32,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullFormatter,
 )
+from scipy.spatial import KDTree
 
 from offline_actrep.core.estimate import Estimate
 
@@ -41,6 +43,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 INK = "#222222"
 GREY = "#767676"
 PALE = "#DDDDDD"
+FAINT = "#EEEEEE"
 WIDTH = 7.2  # inches: a column of text, on screen and on paper
 DPI = 144
 
@@ -138,10 +141,10 @@ def learning_curves(
     shown = [(field, label) for field, label in _CURVE_PANELS if any(series[field].values())]
     if not shown:
         raise ValueError("no curve holds a return, a start value or a share of near points")
-    figure = _figure(WIDTH, 0.9 + 2.3 * len(shown))
+    figure = new_figure(WIDTH, 0.9 + 2.3 * len(shown))
     axes = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     for ax, (field, label) in zip(axes, shown, strict=True):
-        _clean(ax)
+        clean(ax)
         ax.set_ylabel(label)
         _draw_runs(ax, series[field])
         if field == "returns":
@@ -153,7 +156,9 @@ def learning_curves(
             ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
     axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[-1].set_xlabel("steps")
-    _legend(figure, [Line2D([], [], **_line(i), label=name) for i, name in enumerate(runs)])
+    legend_below(
+        figure, [Line2D([], [], **line_style(i), label=name) for i, name in enumerate(runs)]
+    )
     return figure
 
 
@@ -170,7 +175,7 @@ def _measured(runs: Mapping[str, Sequence[Curve]], field: str) -> _Series:
     return found
 
 
-def _line(place: int) -> dict[str, Any]:
+def line_style(place: int) -> dict[str, Any]:
     """Colour by place; beyond the palette's length the dashes change too."""
     dashes = DASHES[place // len(PALETTE) % len(DASHES)]
     return {"color": PALETTE[place % len(PALETTE)], "linestyle": dashes, "linewidth": 2.2}
@@ -178,7 +183,7 @@ def _line(place: int) -> dict[str, Any]:
 
 def _draw_runs(ax: Axes, series: _Series) -> None:
     for place, runs in enumerate(series.values()):
-        style = _line(place)
+        style = line_style(place)
         if len(runs) > 1:
             for steps, values in runs:
                 ax.plot(steps, values, **{**style, "linewidth": 0.9}, alpha=0.45)
@@ -214,7 +219,7 @@ def _draw_references(ax: Axes, references: Mapping[str, Number]) -> None:
     low, high = ax.get_ylim()
     ax.set_ylim(low, high)
     ranked = sorted(references, key=references.__getitem__)
-    texts = [_wrap(f"{name} {references[name]:.4g}", 18) for name in ranked]
+    texts = [wrap(f"{name} {references[name]:.4g}", 18) for name in ranked]
     lines = max((text.count("\n") + 1 for text in texts), default=1)
     exact = [(references[name] - low) / (high - low) for name in ranked]
     for text, height in zip(texts, _spread(exact, gap=0.085 * lines), strict=True):
@@ -279,7 +284,7 @@ def point_map(panels: Sequence[PointPanel], *, columns: int = 2) -> Figure:
         raise ValueError("a map of points needs at least one panel, got none")
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(max(4.8, 3.6 * columns), 0.8 + 2.8 * rows, layout="compressed")
+    figure = new_figure(max(4.8, 3.6 * columns), 0.8 + 2.8 * rows, layout="compressed")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, panel in enumerate(panels):
         ax = grid.flat[place]
@@ -291,12 +296,12 @@ def point_map(panels: Sequence[PointPanel], *, columns: int = 2) -> Figure:
             ax.tick_params(labelbottom=True)
     for ax in grid.flat[len(panels) :]:
         ax.remove()
-    _legend(figure, _point_keys(panels))
+    legend_below(figure, _point_keys(panels))
     return figure
 
 
 def _draw_points(ax: Axes, panel: PointPanel, *, wheel: bool) -> None:
-    ax.set_title(_wrap(panel.title, 36), fontsize=10.5)
+    ax.set_title(wrap(panel.title, 36), fontsize=10.5)
     ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -305,7 +310,7 @@ def _draw_points(ax: Axes, panel: PointPanel, *, wheel: bool) -> None:
     if panel.colour.ndim == 1:
         drawn = ax.scatter(x, y, s=7, c=panel.colour, cmap="viridis", linewidths=0)
         bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.9)
-        bar.set_label(_plain(panel.colour_label))
+        bar.set_label(plain(panel.colour_label))
         bar.outline.set_visible(False)  # type: ignore[operator]
     else:
         ax.scatter(x, y, s=7, c=panel.colour, linewidths=0)
@@ -341,7 +346,7 @@ def _draw_wheel(ax: Axes, label: str) -> None:
     ax.text(
         1.2,
         0.62,
-        f"{_wrap(label, 14)}\n(centre: none,\nrim: longest)",
+        f"{wrap(label, 14)}\n(centre: none,\nrim: longest)",
         transform=ax.transAxes,
         ha="center",
         va="top",
@@ -360,6 +365,91 @@ def _point_keys(panels: Sequence[PointPanel]) -> list[Artist]:
     return [*keys, Patch(fill=False, edgecolor=GREY, label="the square [-1, 1]²")]
 
 
+@dataclass(frozen=True, eq=False)
+class ValuedState:
+    """What every action is worth in one state, and where each representation puts it.
+
+    Attributes:
+        title: which state.
+        values: of every action, in units of reward.
+        points: by the representation's name.
+    """
+
+    title: str
+    values: Float[np.ndarray, " A"]
+    points: Mapping[str, Float[np.ndarray, "A _"]]
+
+
+def value_map(states: Sequence[ValuedState], *, label: str) -> Figure:
+    """Are actions of like worth neighbours? A row a state, a column a representation.
+
+    The colour is the value; one bar serves all panels of a state and leaves out the 2 % at either
+    end. Under a panel stands its `mixing`. Points of more than two coordinates are projected.
+
+    Args:
+        states: rows; all with the same representations.
+        label: what the values are, with their unit.
+
+    Raises:
+        ValueError: no states, or states with other representations or none.
+    """
+    names = list(states[0].points) if states else []
+    if not names or any(list(state.points) != names for state in states):
+        raise ValueError("a map of values needs states, all with the same representations")
+    figure = new_figure(1.5 + 2.1 * len(names), 0.9 + 2.4 * len(states), layout="compressed")
+    grid = figure.subplots(len(states), len(names), squeeze=False)
+    for place, (row, state) in enumerate(zip(grid, states, strict=True)):
+        low, high = np.quantile(state.values, (0.02, 0.98)).tolist()
+        for ax, (name, points) in zip(row, state.points.items(), strict=True):
+            drawn = _draw_values(ax, points, state.values, (low, high))
+            ax.set_xlabel(f"mixing {mixing(points, state.values):.2f}")
+            if not place:
+                ax.set_title(wrap(name, 20), fontsize=10.5)
+        row[0].set_ylabel(wrap(state.title, 26))
+        below, above = state.values.min() < low, state.values.max() > high
+        extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
+        bar = figure.colorbar(drawn, ax=row.tolist(), extend=extend, aspect=16, pad=0.02)
+        bar.set_label(plain(label))
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def _draw_values(
+    ax: Axes, points: np.ndarray, values: np.ndarray, ends: tuple[float, float]
+) -> PathCollection:
+    """The points in the square, in an order that hides no value behind another."""
+    ax.set(aspect="equal", xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), xticks=(), yticks=())
+    ax.spines[:].set_color(GREY)
+    ax.set_facecolor(FAINT)
+    order = np.random.default_rng(0).permutation(len(values))
+    size = float(np.clip(16_000 / len(values), 3, 14))
+    return ax.scatter(
+        *project(points)[order].T,
+        c=values[order],
+        s=size,
+        cmap="viridis",
+        vmin=ends[0],
+        vmax=ends[1],
+        linewidths=0,
+    )
+
+
+def mixing(points: Float[np.ndarray, "A E"], values: Float[np.ndarray, " A"]) -> float:
+    """How much an action's value tells of its neighbour's: 0 all, 1 nothing; NaN of one value.
+
+    Mean difference of value between an action and the one whose point is nearest (l1), over that
+    between two actions drawn at random.
+    """
+    exact = values.astype(np.float64)
+    nearest = np.asarray(KDTree(points).query(points, k=2, p=1)[1])
+    itself = nearest[:, 0] == np.arange(len(points))
+    neighbour = np.where(itself, nearest[:, 1], nearest[:, 0])
+    near = np.abs(exact - exact[neighbour]).mean()
+    ranks = 2 * np.arange(len(exact)) + 1 - len(exact)
+    far = 2 * (ranks * np.sort(exact)).sum() / len(exact) / (len(exact) - 1)
+    return float(near / far) if far > 0 else float("nan")
+
+
 def trajectories(scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_ 2"]]]) -> Figure:
     """The ways each policy took: a panel a policy, a line an episode, a dot where it ended.
 
@@ -371,7 +461,7 @@ def trajectories(scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_
     columns = 2 if len(paths) == 4 else min(3, len(paths))
     rows = math.ceil(len(paths) / columns)
     side = min(4.6, WIDTH / columns)
-    figure = _figure(side * columns, 1.0 + (side + 0.1) * rows, layout="compressed")
+    figure = new_figure(side * columns, 1.0 + (side + 0.1) * rows, layout="compressed")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     colours = method_colours(paths)
     for place, (name, walks) in enumerate(paths.items()):
@@ -379,7 +469,7 @@ def trajectories(scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_
         _draw_scene(ax, scene)
         _draw_walks(ax, walks, colours[name])
         episodes = f"{len(walks)} episode{'s' * (len(walks) != 1)}"
-        ax.set_title(f"{_wrap(name, 24)}\n{episodes}", fontsize=10.5)
+        ax.set_title(f"{wrap(name, 24)}\n{episodes}", fontsize=10.5)
         if place % columns == 0:
             ax.set_ylabel("y (sides of the square)")
         if place + columns >= len(paths):
@@ -387,7 +477,7 @@ def trajectories(scene: Scene, paths: Mapping[str, Sequence[Float[np.ndarray, "_
             ax.tick_params(labelbottom=True)
     for ax in grid.flat[len(paths) :]:
         ax.remove()
-    _legend(figure, _scene_keys(scene))
+    legend_below(figure, _scene_keys(scene))
     return figure
 
 
@@ -468,10 +558,10 @@ def film_strips(strips: Sequence[FilmStrip]) -> Figure:
     columns = max(len(strip.frames) for strip in strips)
     height, width = strips[0].frames[0].shape[:2]
     side = max(WIDTH, 9.0) / columns
-    figure = _figure(side * columns, len(strips) * (side * height / width + 0.55))
+    figure = new_figure(side * columns, len(strips) * (side * height / width + 0.55))
     rows = figure.subfigures(len(strips), 1, squeeze=False)[:, 0]
     for row, strip in zip(rows, strips, strict=True):
-        row.suptitle(_plain(strip.title), fontsize=10, x=0.01, ha="left")
+        row.suptitle(plain(strip.title), fontsize=10, x=0.01, ha="left")
         grid = row.subplots(1, columns, squeeze=False)[0]
         for ax, frame, count in zip(grid, strip.frames, strip.decisions, strict=False):
             ax.imshow(frame, interpolation="nearest")
@@ -500,15 +590,15 @@ def interval_chart(
     """
     if not rows:
         raise ValueError("a chart of intervals needs at least one row, got none")
-    names = [_wrap(name, 30) for name, _ in rows]
+    names = [wrap(name, 30) for name, _ in rows]
     lines = sum(1 + name.count("\n") for name in names)
-    figure = _figure(WIDTH, 1.3 + 0.24 * lines + 0.12 * len(rows))
+    figure = new_figure(WIDTH, 1.3 + 0.24 * lines + 0.12 * len(rows))
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     ax.grid(visible=False, axis="y")
     low, high = _span(rows, references)
     ax.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
-    ax.set_xlabel(_plain(label))
+    ax.set_xlabel(plain(label))
     ax.set_yticks(range(len(rows)), names)
     ax.tick_params(axis="y", length=0, pad=9)
     for place, (_, estimate) in enumerate(rows):
@@ -520,7 +610,7 @@ def interval_chart(
         style = {"color": GREY, "linestyle": dashes, "linewidth": 1.3}
         ax.axvline(value, **style, zorder=1)
         keys.append(Line2D([], [], **style, label=f"{name} {value:.4g}"))
-    _legend(figure, keys)
+    legend_below(figure, keys)
     return figure
 
 
@@ -564,14 +654,14 @@ def histogram(values: Real[np.ndarray, " N"], *, label: str, title: str) -> Figu
     finite = values[np.isfinite(values)].astype(np.float64)
     if not len(finite):
         raise ValueError(f"a histogram needs at least one finite value, got {len(values)} others")
-    figure = _figure(WIDTH, 3.4)
+    figure = new_figure(WIDTH, 3.4)
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     ax.hist(finite, bins=_bins(finite), color=PALETTE[0], edgecolor="white", linewidth=0.4)
     lost = len(values) - len(finite)
     counted = f"n = {len(finite):,}" + (f", {lost:,} not finite left out" if lost else "")
-    ax.set_title(f"{_wrap(title, 60)}\n({counted})", fontsize=10.5)
-    ax.set_xlabel(_plain(label))
+    ax.set_title(f"{wrap(title, 60)}\n({counted})", fontsize=10.5)
+    ax.set_xlabel(plain(label))
     ax.set_ylabel("values (count)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=_whole(finite), steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -590,9 +680,9 @@ def bars(
     Args:
         label: what the values are, with their unit.
     """
-    figure = _figure(WIDTH, 3.4)
+    figure = new_figure(WIDTH, 3.4)
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     ax.bar(
         edges[:-1],
         heights,
@@ -602,8 +692,8 @@ def bars(
         edgecolor="white",
         linewidth=0.4,
     )
-    ax.set_title(f"{_wrap(title, 60)}\n(n = {round(heights.sum()):,})", fontsize=10.5)
-    ax.set_xlabel(_plain(label))
+    ax.set_title(f"{wrap(title, 60)}\n(n = {round(heights.sum()):,})", fontsize=10.5)
+    ax.set_xlabel(plain(label))
     ax.set_ylabel("values (count)")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     return figure
@@ -630,9 +720,9 @@ def action_frequency(counts: Int[np.ndarray, " A"]) -> Figure:
     ranked = np.sort(counts[counts > 0])[::-1]
     if not len(ranked):
         raise ValueError(f"none of the {len(counts):,} actions was logged, there is no frequency")
-    figure = _figure(WIDTH, 3.6)
+    figure = new_figure(WIDTH, 3.6)
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     few = "o" if len(ranked) <= 60 else ""
     ax.plot(np.arange(1, len(ranked) + 1), ranked, color=PALETTE[0], marker=few, markersize=4)
     ax.set(xscale="log", yscale="log", xlim=(0.9, 1.1 * len(counts)))
@@ -673,9 +763,9 @@ def distance_fit(predicted: Float[np.ndarray, " N"], target: Float[np.ndarray, "
     spread = float(((target - target.mean()) ** 2).sum())
     missed = float(((target - predicted) ** 2).sum())
     verdict = f"R² = {1 - missed / spread:.3f}" if spread > 0 else "R² undefined: one distance"
-    figure = _figure(5.4, 4.6)
+    figure = new_figure(5.4, 4.6)
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     top = 1.03 * float(max(target.max(), predicted.max())) or 1.0
     cells = ax.hexbin(target, predicted, gridsize=45, bins="log", mincnt=1, extent=(0, top, 0, top))
     ax.plot([0, top], [0, top], color=INK, linestyle="--", linewidth=1.2)
@@ -711,9 +801,9 @@ def calibration(
     """
     if not len(predicted):
         raise ValueError("a calibration curve needs at least one bin, got none")
-    figure = _figure(5.0, 4.4)
+    figure = new_figure(5.0, 4.4)
     ax = figure.subplots()
-    _clean(ax)
+    clean(ax)
     seen = observed > 0
     least = 0.5 * float(min(predicted.min(), observed[seen].min() if seen.any() else 1.0))
     ax.plot([least, 1], [least, 1], color=GREY, linestyle="--", linewidth=1.0)
@@ -747,14 +837,15 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _figure(
+def new_figure(
     width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
 ) -> Figure:
     """An empty figure, in inches; "compressed" is the constrained layout for square panels."""
     return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
 
 
-def _clean(ax: Axes) -> None:
+def clean(ax: Axes) -> None:
+    """Two spines and a pale grid, behind what is drawn."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(color=GREY)
@@ -762,12 +853,12 @@ def _clean(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
-def _legend(figure: Figure, keys: Sequence[Artist]) -> None:
+def legend_below(figure: Figure, keys: Sequence[Artist]) -> None:
     """Below all panels, in as many columns as fit the width."""
     if not keys:
         return
     for key in keys:
-        key.set_label(_wrap(str(key.get_label()), 28))
+        key.set_label(wrap(str(key.get_label()), 28))
     longest = max(len(line) for key in keys for line in str(key.get_label()).split("\n"))
     fitting = int(figure.get_figwidth() / (0.55 + 0.085 * longest))
     figure.legend(
@@ -779,10 +870,11 @@ def _legend(figure: Figure, keys: Sequence[Artist]) -> None:
     )
 
 
-def _wrap(text: str, width: int) -> str:
-    return _plain(textwrap.fill(text, width))
+def wrap(text: str, width: int) -> str:
+    """Lines of at most so many letters."""
+    return plain(textwrap.fill(text, width))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")

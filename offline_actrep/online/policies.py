@@ -90,6 +90,34 @@ class NetworkPolicy(AbstractPolicy):
 OnlinePolicy = DecodedPolicy | NetworkPolicy
 
 
+@final
+class Critic:
+    """What a learner in the world came to expect of each state, under the policy it acted with.
+
+    Attributes:
+        network: features `[B, F]` to scaled values `[B, 1]`, laid out as `nets.mlp.mlp` does.
+        features: what it sees of an observation.
+        reward_scale: what rewards were multiplied by while it learnt.
+        gamma: discount a decision.
+    """
+
+    def __init__(
+        self,
+        network: nn.Sequential,
+        features: ObservationFeatures,
+        *,
+        reward_scale: float,
+        gamma: float,
+    ) -> None:
+        self.network, self.features = network, features
+        self.reward_scale, self.gamma = reward_scale, gamma
+
+    def values(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, " B"]:
+        """V: the expected discounted return from each state on, in the world's unit of reward."""
+        scaled = _outputs(self.network, self.features, observations)
+        return scaled[:, 0].numpy() / np.float32(self.reward_scale)
+
+
 def describe(inner: NetworkActor | NetworkPolicy) -> dict[str, Any]:
     """What JSON must hold to make it again."""
     sizes = _sizes(inner.network)

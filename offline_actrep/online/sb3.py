@@ -24,7 +24,13 @@ from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.online.learners import IDS, OnlineConfig, settings
-from offline_actrep.online.policies import NetworkActor, NetworkPolicy, OnlinePolicy, Squash
+from offline_actrep.online.policies import (
+    Critic,
+    NetworkActor,
+    NetworkPolicy,
+    OnlinePolicy,
+    Squash,
+)
 
 try:
     from stable_baselines3 import A2C, PPO, SAC, TD3
@@ -40,6 +46,8 @@ except ImportError as missing:
 
 OnCheckpoint = Callable[[int, OnlinePolicy], None]
 """Called with (decisions made, a copy of the policy as it stands)."""
+OnCritic = Callable[[Critic], None]
+"""Called with a copy of the critic of states."""
 TELLS = 100
 """How often a training says where it stands."""
 
@@ -192,6 +200,7 @@ def train_online(
     checkpoint_every: int = 0,
     on_step: OnStep | None = None,
     on_checkpoint: OnCheckpoint | None = None,
+    on_critic: OnCritic | None = None,
     **changes: Any,
 ) -> OnlinePolicy:
     """Trains the named learner in the worlds, e.g. `train_online(world, "ppo", points, ...)`.
@@ -208,6 +217,7 @@ def train_online(
         on_step: is told about a hundred times where the training stands: mean return of the last
             100 episodes, then losses.
         on_checkpoint: is handed copies of the policy, the last one when training is done.
+        on_critic: is handed the critic when training is done.
         changes: fields of `OnlineConfig`.
 
     Returns:
@@ -215,10 +225,15 @@ def train_online(
 
     Raises:
         ValueError: an unknown learner or field, no steps, points of another world, points missing
-            or not wanted, or a learner of ids in a world that forbids actions.
+            or not wanted, a learner of ids in a world that forbids actions, or a critic asked of
+            SAC or TD3.
     """
     config = settings(name, changes)
     _check(world, name, representation, steps)
+    if on_critic is not None and name in ("sac", "td3"):
+        raise ValueError(
+            f"{name} has no critic of states, only one of points: take ppo, a2c or vpg"
+        )
     ready = isinstance(features, ObservationFeatures)
     seen = features if ready else world_features(world, features)
     worlds = PolicyWorlds(
@@ -240,6 +255,8 @@ def train_online(
         model.learn(steps, callback=watch, log_interval=steps + 1)  # no logs
         watch.tell(steps)
         checkpoint()
+        if on_critic is not None:
+            on_critic(_critic(model, worlds, config))
         return policy()
 
 
@@ -334,6 +351,18 @@ def _actor(model: BaseAlgorithm) -> tuple[list[nn.Module], Squash]:
         return list(model.actor.mu)[:-1], "tanh"
     assert isinstance(model.policy, ActorCriticPolicy)
     return [*model.policy.mlp_extractor.policy_net, model.policy.action_net], "clip"
+
+
+def _critic(model: BaseAlgorithm, worlds: PolicyWorlds, config: OnlineConfig) -> Critic:
+    """A copy of the critic behind its features."""
+    assert isinstance(model.policy, ActorCriticPolicy)
+    layers = [*model.policy.mlp_extractor.value_net, model.policy.value_net]
+    return Critic(
+        nn.Sequential(*copy.deepcopy(layers)),
+        worlds.features,
+        reward_scale=worlds.reward_scale,
+        gamma=config.gamma,
+    )
 
 
 def _ppo(worlds: PolicyWorlds, config: OnlineConfig, steps: int, seed: int) -> PPO:
