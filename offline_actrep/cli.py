@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
-from offline_actrep import cli_logs, cli_worlds
+from offline_actrep import cli_bench, cli_logs, cli_worlds
 from offline_actrep.console import (
     Actions,
     Columns,
@@ -275,6 +275,7 @@ def _show_run(layout: Layout, publish_to: Path | None, as_json: bool) -> None:
 
 app.add_typer(cli_logs.app)
 app.add_typer(cli_worlds.app)
+app.add_typer(cli_bench.app)
 
 
 def main() -> None:

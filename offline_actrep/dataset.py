@@ -228,7 +228,13 @@ def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -
 
 def behaviour_of(made: Dataset, world: AbstractSimulator) -> AbstractBehaviour:
     """The mixture that plays: one part an episode, under the recipe's noise."""
-    recipe, checkpoints = made.recipe, made.policies()
+    return mixture(made.recipe, made.policies(), world)
+
+
+def mixture(
+    recipe: DatasetRecipe, checkpoints: Mapping[str, AbstractPolicy], world: AbstractSimulator
+) -> AbstractBehaviour:
+    """The same with checkpoints that the caller brings, by name."""
 
     def part(name: str) -> AbstractBehaviour:
         if name in checkpoints:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -94,6 +95,10 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+OnJudged = Callable[[AnyLearner, int], None]
+"""Called with a learner and a seed when their judgement lies on disk."""
+OnFailure = Callable[[str, Exception], None]
+"""Called with the stage that failed and why; the stages that need it are left out."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,13 @@ class Layout:
 
 
 def run(
-    recipe: Recipe, out: str | Path, *, workers: int = 1, on_event: OnEvent | None = None
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    on_event: OnEvent | None = None,
+    on_judged: OnJudged | None = None,
+    on_failure: OnFailure | None = None,
 ) -> Layout:
     """Every stage but the report; those already done are skipped.
 
@@ -243,6 +254,9 @@ def run(
         out: the run's folder becomes `out/<recipe.name>`.
         workers: processes side by side; 1 runs everything in this one.
         on_event: is told where each stage stands.
+        on_judged: is told of every policy that is trained and judged, as soon as it is.
+        on_failure: is told what failed, and the rest goes on; without it the first error ends all.
+            `results.json` is then written only if nothing failed.
 
     Raises:
         ValueError: the log is refused, or the recipe does not fit it.
@@ -253,17 +267,61 @@ def run(
     prepare_log(layout, tell)
     layout.features(layout.read_log())
     play_references(layout, tell)
+    failed: list[str] = []
+
+    def fail(stage: str, error: Exception) -> None:
+        if on_failure is None:
+            raise error
+        failed.append(stage)
+        on_failure(stage, error)
+
+    watch = _Watch(tell, on_judged or (lambda learner, seed: None), fail)
     if workers == 1:
-        for seed in recipe.seeds:
-            for representation in recipe.representations:
-                make_points(layout, representation, seed, tell)
-            for learner in recipe.policies:
-                make_policy(layout, learner, seed, tell)
-                judge(layout, learner, seed, tell)
+        _run_in_turn(layout, watch)
     else:
-        _run_side_by_side(layout, workers, tell)
-    write_json(layout.folder / "results.json", results(layout))
+        _run_side_by_side(layout, workers, watch)
+    if not failed:
+        write_json(layout.folder / "results.json", results(layout))
     return layout
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Who is told what, while a run goes on."""
+
+    tell: OnEvent
+    judged: OnJudged
+    fail: OnFailure
+
+
+def _run_in_turn(layout: Layout, watch: _Watch) -> None:
+    recipe = layout.recipe
+    for seed in recipe.seeds:
+        lost: set[str] = set()
+        for representation in recipe.representations:
+            try:
+                make_points(layout, representation, seed, watch.tell)
+            except Exception as error:
+                lost.add(representation.name)
+                watch.fail(_points_stage(representation.name, seed), error)
+        for learner in recipe.policies:
+            if layout.waits_for(learner) in lost:
+                continue
+            try:
+                make_policy(layout, learner, seed, watch.tell)
+                judge(layout, learner, seed, watch.tell)
+            except Exception as error:
+                watch.fail(_train_stage(learner.name, seed), error)
+            else:
+                watch.judged(learner, seed)
+
+
+def _points_stage(name: str, seed: int) -> str:
+    return f"points {name} seed {seed}"
+
+
+def _train_stage(name: str, seed: int) -> str:
+    return f"train {name} seed {seed}"
 
 
 def prepare_log(layout: Layout, tell: OnEvent) -> None:
@@ -330,7 +388,7 @@ def make_points(
 ) -> Path:
     """Fits a representation, probes it, re-labels the log with it."""
     folder = layout.points(representation, seed)
-    stage = f"points {representation.name} seed {seed}"
+    stage = _points_stage(representation.name, seed)
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
@@ -360,7 +418,7 @@ def make_points(
 def make_policy(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path:
     """Trains a learner, looking at the policy now and then."""
     folder = layout.policy(learner, seed)
-    stage = f"train {learner.name} seed {seed}"
+    stage = _train_stage(learner.name, seed)
     if is_whole(folder):
         tell(Event(stage, 1, 1, "kept"))
         return folder
@@ -490,11 +548,15 @@ def judge(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -> Path
     tell(Event(stage, 0, 1))
     trained, log = layout.policy(learner, seed), layout.read_log()
     found = _judged(layout, learner, seed, load_policy(trained), log, _telling(tell, stage))
-    tried: list[dict[str, Any]] = [
-        {"step": int(each.name)}
-        | _judged(layout, learner, seed, load_policy(each), log, _telling(tell, stage))
-        for each in candidates(trained / CANDIDATES)
-    ]
+    last = _steps(learner, layout.recipe.gamma) if isinstance(learner, LearnerRecipe) else None
+    tried: list[dict[str, Any]] = []
+    for each in candidates(trained / CANDIDATES):
+        step = int(each.name)
+        again = dict(found) if step == last else None  # the policy itself
+        judged = again or _judged(
+            layout, learner, seed, load_policy(each), log, _telling(tell, stage)
+        )
+        tried.append({"step": step} | judged)
     if tried and layout.estimator(learner) is not None:
         best = max(tried, key=lambda one: one["fqe"]["value"])
         found["chosen_by_fqe"] = best
@@ -570,31 +632,9 @@ def _points_for_judging(
 def results(layout: Layout) -> dict[str, Any]:
     """All that the run found, in one JSON object: what a report and a result table are made of."""
     recipe = layout.recipe
-    runs = []
-    for learner in recipe.policies:
-        for seed in recipe.seeds:
-            policy, judged = layout.policy(learner, seed), layout.judgement(learner, seed)
-            runs.append(
-                {
-                    "learner": learner.name,
-                    "method": learner.method,
-                    "representation": learner.representation,
-                    "seed": seed,
-                    "steps": _steps(learner, recipe.gamma),
-                    "train_seconds": read_json(policy / DONE)["seconds"],
-                    "cost": read_json(policy / DONE)["cost"],
-                    "curve": read_json(policy / "curve.json"),
-                    **read_json(judged / "judgement.json"),
-                }
-            )
+    runs = [policy_result(layout, each, seed) for each in recipe.policies for seed in recipe.seeds]
     probes = [
-        {
-            "representation": representation.name,
-            "seed": seed,
-            "fit_seconds": read_json(layout.points(representation, seed) / DONE)["seconds"],
-            "cost": read_json(layout.points(representation, seed) / DONE)["cost"],
-            **read_json(layout.points(representation, seed) / "probe.json"),
-        }
+        points_result(layout, representation, seed)
         for representation in recipe.representations
         for seed in recipe.seeds
     ]
@@ -611,6 +651,36 @@ def results(layout: Layout) -> dict[str, Any]:
     }
 
 
+def policy_result(layout: Layout, learner: AnyLearner, seed: int) -> dict[str, Any]:
+    """What the run found of one learner and seed, as it stands in the results."""
+    policy, judged = layout.policy(learner, seed), layout.judgement(learner, seed)
+    return {
+        "learner": learner.name,
+        "method": learner.method,
+        "representation": learner.representation,
+        "seed": seed,
+        "steps": _steps(learner, layout.recipe.gamma),
+        "train_seconds": read_json(policy / DONE)["seconds"],
+        "cost": read_json(policy / DONE)["cost"],
+        "curve": read_json(policy / "curve.json"),
+        **read_json(judged / "judgement.json"),
+    }
+
+
+def points_result(
+    layout: Layout, representation: RepresentationRecipe, seed: int
+) -> dict[str, Any]:
+    """The same of one set of points."""
+    folder = layout.points(representation, seed)
+    return {
+        "representation": representation.name,
+        "seed": seed,
+        "fit_seconds": read_json(folder / DONE)["seconds"],
+        "cost": read_json(folder / DONE)["cost"],
+        **read_json(folder / "probe.json"),
+    }
+
+
 def _steps(learner: AnyLearner, gamma: float) -> int:
     """Gradient steps; decisions of a learner in the world."""
     online = isinstance(learner, OnlineLearnerRecipe)
@@ -624,8 +694,8 @@ def _telling(tell: OnEvent, stage: str) -> OnStep:
     return on_step
 
 
-def _run_side_by_side(layout: Layout, workers: int, tell: OnEvent) -> None:
-    """Points first, each learner as soon as its points are there; the first error ends all."""
+def _run_side_by_side(layout: Layout, workers: int, watch: _Watch) -> None:
+    """Points first, each learner as soon as its points are there."""
     context = multiprocessing.get_context("spawn")
     events: Any = context.SimpleQueue()
     pool = ProcessPoolExecutor(
@@ -635,23 +705,41 @@ def _run_side_by_side(layout: Layout, workers: int, tell: OnEvent) -> None:
         pending = _points_tasks(pool, layout) | _learner_tasks(pool, layout, None, None)
         while pending:
             done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(events, tell)
+            _drain(events, watch.tell)
             for future in done:
-                future.result()
-                made = pending.pop(future)
-                if made is not None:
-                    pending |= _learner_tasks(pool, layout, *made)
+                pending |= _ended(pool, layout, future, pending.pop(future), watch)
     finally:
-        _shut_down(pool, events, tell)
+        _shut_down(pool, events, watch.tell)
 
 
-_Pending = dict[Future[None], tuple[str, int] | None]
-"""Tasks under way: the points (name, seed) that one makes, None for a learner."""
+_Task = tuple[RepresentationRecipe | LearnerRecipe | OnlineLearnerRecipe, int]
+"""The points or the learner that is made, and its seed."""
+_Pending = dict[Future[None], _Task]
+"""Tasks under way."""
+
+
+def _ended(
+    pool: ProcessPoolExecutor, layout: Layout, future: Future[None], task: _Task, watch: _Watch
+) -> _Pending:
+    """Tells of a task that has ended; what can begin because of it."""
+    made, seed = task
+    is_points = isinstance(made, RepresentationRecipe)
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        watch.fail((_points_stage if is_points else _train_stage)(made.name, seed), error)
+        return {}
+    if is_points:
+        return _learner_tasks(pool, layout, made.name, seed)
+    watch.judged(made, seed)
+    return {}
 
 
 def _points_tasks(pool: ProcessPoolExecutor, layout: Layout) -> _Pending:
     return {
-        pool.submit(_points_task, layout, representation, seed): (representation.name, seed)
+        pool.submit(_points_task, layout, representation, seed): (representation, seed)
         for seed in layout.recipe.seeds
         for representation in layout.recipe.representations
     }
@@ -662,7 +750,7 @@ def _learner_tasks(
 ) -> _Pending:
     """The learners that wait for these points; without a name, those that wait for none."""
     return {
-        pool.submit(_learner_task, layout, learner, each): None
+        pool.submit(_learner_task, layout, learner, each): (learner, each)
         for each in (layout.recipe.seeds if seed is None else (seed,))
         for learner in layout.recipe.policies
         if layout.waits_for(learner) == points

@@ -15,7 +15,7 @@ from offline_actrep.core.estimate import Estimate, iqm_estimate, mean_estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.files.artifact import read_json, write_json, write_text
-from offline_actrep.offline.bridge import VERSION as D3RLPY_VERSION
+from offline_actrep.offline.d3rlpy_learner import VERSION as D3RLPY_VERSION
 from offline_actrep.report import FigureFile, Section, Table, markdown_table, write_report
 from offline_actrep.representations.probe import distance_pairs
 from offline_actrep.rollout import play

@@ -44,6 +44,7 @@ BELOW_CLI = BELOW_RUN | {
     "convert_report",
     "console",
     "propensity_report",
+    "bench",
 }
 
 # A room may import itself and these.
@@ -75,15 +76,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": BELOW_RUN,
     "summary": BELOW_RUN | {"run", "report", "plots"},
     "propensity_report": {"core", "files", "ope", "report", "plots"},
+    "bench": BELOW_RUN | {"run", "dataset", "report", "plots"},
     "console": {"core", "files", "nets", "simulators", "run"},
     "cli_logs": BELOW_CLI,
     "cli_worlds": BELOW_CLI,
-    "cli": BELOW_CLI | {"cli_logs", "cli_worlds"},
+    "cli_bench": BELOW_CLI,
+    "cli": BELOW_CLI | {"cli_logs", "cli_worlds", "cli_bench"},
     FACE: BELOW_CLI | {"cli"},
 }
 
-IMPORTS_D3RLPY = {"files/exchange/d3rlpy.py", "offline/bridge.py", "ope/fqe.py"}
+IMPORTS_D3RLPY = {
+    "files/exchange/d3rlpy.py",
+    "offline/bridge.py",
+    "offline/d3rlpy_learner.py",
+    "offline/episodes.py",
+    "ope/fqe.py",
+}
 IMPORTS_SB3 = "online.sb3"
+IMPORTS_RLIABLE = "bench.statistics"
 
 
 @cache
@@ -182,7 +192,7 @@ def test_imports_stand_at_the_top_and_are_absolute(module: str) -> None:
 
 
 @each_module
-def test_d3rlpy_is_imported_at_its_three_doors_only(module: str) -> None:
+def test_d3rlpy_is_imported_at_its_doors_only(module: str) -> None:
     theirs = {name.split(".")[0] for name, _ in imports(tree(MODULES[module]))}
     place = MODULES[module].relative_to(PACKAGE).as_posix()
     assert ("d3rlpy" in theirs) <= (place in IMPORTS_D3RLPY)
@@ -194,8 +204,14 @@ def test_stable_baselines3_is_imported_at_its_one_door_only(module: str) -> None
     assert ("stable_baselines3" in theirs) == (module == IMPORTS_SB3)
 
 
+@each_module
+def test_rliable_is_imported_at_its_one_door_only(module: str) -> None:
+    theirs = {name.split(".")[0] for name, _ in imports(tree(MODULES[module]))}
+    assert ("rliable" in theirs) == (module == IMPORTS_RLIABLE)
+
+
 def test_the_face_does_not_reach_the_door_of_an_extra() -> None:
-    """Whoever imports the package does not import stable-baselines3."""
+    """Whoever imports the package does not import stable-baselines3 or rliable."""
     reached: set[str] = set()
     todo = {""}
     while todo:
@@ -204,7 +220,7 @@ def test_the_face_does_not_reach_the_door_of_an_extra() -> None:
         names = {name.removeprefix(FACE)[1:] for name, _ in imports(tree(MODULES[module]))}
         todo |= (names & MODULES.keys()) - reached
     assert "online.policies" in reached
-    assert IMPORTS_SB3 not in reached
+    assert not {IMPORTS_SB3, IMPORTS_RLIABLE} & reached
 
 
 @each_module

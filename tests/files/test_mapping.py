@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -161,7 +162,10 @@ def test_no_text_becomes_a_wrong_number(values: list[str | None]) -> None:
             assert gone == ([] if value is None else [("reward", shown)])
         else:
             assert value is not None
-            assert number == pytest.approx(float(value), nan_ok=True)
+            # the column holds 32 bits: what is larger is infinite there, which the checks refuse
+            with np.errstate(over="ignore"):
+                kept = float(np.float32(float(value)))
+            assert number == pytest.approx(kept, nan_ok=True)
             assert gone == []
 
 

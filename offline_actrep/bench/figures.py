@@ -1,0 +1,268 @@
+"""What a bench shows in one look. Arrays in, figures out, in the style of `plots`.
+
+A method has one colour and one dash on every figure: its place in the bench's order, headline
+methods first. Names stand beside what is drawn wherever there is room, so that colour is never the
+only key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
+
+from offline_actrep import plots
+from offline_actrep.bench.statistics import Profile
+from offline_actrep.core.estimate import Estimate
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SCORE = "normalised return (0 random, 1 best known)"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Interquartile means on one log.
+
+    Attributes:
+        title: the log.
+        rows: by method; those not run are missing.
+        behaviour: normalised return of the log's own episodes.
+    """
+
+    title: str
+    rows: Mapping[str, Estimate]
+    behaviour: float
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A method's way over an axis, `[K]`: a middle and a band."""
+
+    places: Float64[np.ndarray, " K"]
+    middle: Float64[np.ndarray, " K"]
+    low: Float64[np.ndarray, " K"]
+    high: Float64[np.ndarray, " K"]
+
+
+def intervals(panels: Sequence[Panel], methods: Sequence[str], order: Sequence[str]) -> Figure:
+    """Methods as rows, logs as columns: a dot and its 95 % interval each.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    _refuse_nothing(panels)
+    shown = [name for name in methods if any(name in panel.rows for panel in panels)]
+    width = 2.6 + 2.0 * len(panels)
+    figure = plots.new_figure(max(plots.WIDTH, width), 1.5 + 0.27 * len(shown))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        plots.clean(ax)
+        ax.grid(visible=False, axis="y")
+        ax.set_title(plots.wrap(panel.title, 24), fontsize=10.5)
+        low, high = _span([panel])
+        ax.set(xlim=(low, high), ylim=(len(shown) - 0.4, -0.6))
+        for place, colour in ((0.0, plots.PALE), (1.0, plots.PALE)):
+            ax.axvline(place, color=colour, linewidth=1.4, zorder=1)
+        ax.axvline(panel.behaviour, color=plots.GREY, linestyle="--", linewidth=1.2, zorder=1)
+        for row, name in enumerate(shown):
+            if name in panel.rows:
+                _draw_interval(ax, row, panel.rows[name], _style(name, order), (low, high))
+        ax.tick_params(axis="y", length=0)
+        ax.xaxis.set_major_locator(MultipleLocator(0.5))
+    axes[len(axes) // 2].set_xlabel(SCORE)
+    axes[0].set_yticks(range(len(shown)), [plots.wrap(name, 34) for name in shown])
+    dashed = Line2D([], [], color=plots.GREY, linestyle="--", label="behaviour (the log)")
+    plots.legend_below(figure, [dashed])
+    return figure
+
+
+def profiles(found: Mapping[str, Profile], order: Sequence[str]) -> Figure:
+    """Share of runs above each normalised return: higher is better everywhere.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    _refuse_nothing(found)
+    figure = plots.new_figure(plots.WIDTH, 4.2)
+    ax = figure.subplots()
+    plots.clean(ax)
+    for name, profile in found.items():
+        style = _style(name, order)
+        line = {key: style[key] for key in ("color", "linestyle", "linewidth")}
+        ax.plot(profile.thresholds, profile.share, **line)
+        ax.fill_between(
+            profile.thresholds, profile.low, profile.high, color=style["color"], alpha=0.12, lw=0
+        )
+    ax.set(ylim=(-0.02, 1.02))
+    ax.set_xlabel(SCORE)
+    ax.set_ylabel("runs that earn more (%)")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
+    plots.legend_below(figure, _keys(found, order, marked=False))
+    return figure
+
+
+def curves(
+    panels: Mapping[str, Mapping[str, Line]], behaviours: Mapping[str, float], order: Sequence[str]
+) -> Figure:
+    """Return over gradient steps, a panel a log; the band reaches from the worst seed to the best.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    return _lines(
+        panels,
+        order,
+        label="gradient steps",
+        behaviours=behaviours,
+        ticks=FuncFormatter(lambda steps, _: f"{steps / 1000:g}k" if steps else "0"),
+    )
+
+
+def sweeps(panels: Mapping[str, Mapping[str, Line]], order: Sequence[str]) -> Figure:
+    """Return against the number of actions, a panel a world; 95 % intervals as bands.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    figure = _lines(panels, order, label="actions", behaviours={}, ticks=None)
+    for ax, methods in zip(figure.axes, panels.values(), strict=True):
+        places = sorted({float(place) for line in methods.values() for place in line.places})
+        ax.set_xscale("log")
+        ax.set_xticks(places, [_count(place) for place in places], fontsize=9)
+        ax.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def costs(
+    panels: Mapping[str, Mapping[str, tuple[float, Estimate]]], order: Sequence[str]
+) -> Figure:
+    """Return against seconds from the log to a policy, a panel a log.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    _refuse_nothing(panels)
+    figure, axes = _grid(len(panels))
+    for ax, (title, methods) in zip(axes, panels.items(), strict=False):
+        ax.set_title(plots.wrap(title, 40), fontsize=10.5)
+        ax.set_xscale("log")
+        for name, (seconds, score) in methods.items():
+            style = _style(name, order)
+            if np.isfinite([score.low, score.high]).all():
+                ax.plot([seconds] * 2, [score.low, score.high], color=style["color"], lw=1.6)
+            marked = {key: style[key] for key in ("color", "marker")}
+            ax.plot([seconds], [score.value], **marked, markersize=7, linestyle="")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+    _label(figure, axes, "seconds to fit, re-label and train")
+    every = {name: None for methods in panels.values() for name in methods}
+    plots.legend_below(figure, _keys(every, order, lines=False))
+    return figure
+
+
+def _lines(
+    panels: Mapping[str, Mapping[str, Line]],
+    order: Sequence[str],
+    *,
+    label: str,
+    behaviours: Mapping[str, float],
+    ticks: FuncFormatter | None,
+) -> Figure:
+    _refuse_nothing(panels)
+    figure, axes = _grid(len(panels))
+    for ax, (title, methods) in zip(axes, panels.items(), strict=False):
+        ax.set_title(plots.wrap(title, 40), fontsize=10.5)
+        for name, line in methods.items():
+            style = _style(name, order)
+            ax.plot(line.places, line.middle, **style, markersize=4)
+            band = np.isfinite(line.low) & np.isfinite(line.high)
+            ax.fill_between(
+                line.places, line.low, line.high, where=band, color=style["color"], alpha=0.13, lw=0
+            )
+        if title in behaviours:
+            ax.axhline(behaviours[title], color=plots.GREY, linestyle="--", linewidth=1.1, zorder=1)
+        if ticks is not None:
+            ax.xaxis.set_major_formatter(ticks)
+    _label(figure, axes, label)
+    every = {name: None for methods in panels.values() for name in methods}
+    keys = _keys(every, order)
+    if behaviours:
+        keys.append(Line2D([], [], color=plots.GREY, linestyle="--", label="behaviour (the log)"))
+    plots.legend_below(figure, keys)
+    return figure
+
+
+def _grid(panels: int) -> tuple[Figure, list[Axes]]:
+    """As many panels in rows of two."""
+    columns = min(2, panels)
+    rows = -(-panels // columns)
+    figure = plots.new_figure(plots.WIDTH, 1.5 + 2.5 * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[:panels]:
+        plots.clean(ax)
+    for ax in axes[panels:]:
+        ax.remove()
+    return figure, axes[:panels]
+
+
+def _label(figure: Figure, axes: Sequence[Axes], label: str) -> None:
+    """The axis below, once a column; what all panels share, once."""
+    for ax in axes[-2:]:
+        ax.set_xlabel(label)
+    figure.supylabel(SCORE, fontsize=10)
+
+
+def _style(name: str, order: Sequence[str]) -> dict[str, Any]:
+    place = list(order).index(name)
+    marker = MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
+    return plots.line_style(place) | {"marker": marker}
+
+
+def _keys(
+    names: Mapping[str, object], order: Sequence[str], *, lines: bool = True, marked: bool = True
+) -> list[Line2D]:
+    keys = []
+    for name in sorted(names, key=list(order).index):
+        style = _style(name, order)
+        style |= {} if lines else {"linestyle": ""}
+        style |= {} if marked else {"marker": ""}
+        keys.append(Line2D([], [], **style, label=name))
+    return keys
+
+
+def _draw_interval(
+    ax: Axes,
+    row: int,
+    score: Estimate,
+    style: Mapping[str, Any],
+    edges: tuple[float, float],
+) -> None:
+    """An end that is not finite is drawn to the panel's edge, dotted."""
+    colour, whole = style["color"], np.isfinite([score.low, score.high]).all()
+    ends = np.clip([score.low, score.high], *edges)
+    ax.plot(ends, [row, row], color=colour, linewidth=2, linestyle="-" if whole else ":")
+    ax.plot([score.value], [row], color=colour, marker=style["marker"], markersize=5.5)
+
+
+def _span(panels: Sequence[Panel]) -> tuple[float, float]:
+    ends = [0.0, 1.0, *(panel.behaviour for panel in panels)]
+    for panel in panels:
+        ends += [end for e in panel.rows.values() for end in (e.low, e.value, e.high)]
+    finite = [end for end in ends if np.isfinite(end)]
+    air = 0.05 * (max(finite) - min(finite))
+    return min(finite) - air, max(finite) + air
+
+
+def _count(count: float) -> str:
+    return f"{count / 1000:g}k" if count >= 10_000 else f"{count:,.0f}"
+
+
+def _refuse_nothing(what: Sequence[object] | Mapping[str, object]) -> None:
+    if not what:
+        raise ValueError("there is nothing to draw: no rows of the methods and logs asked for")

@@ -1,0 +1,173 @@
+"""The numbers behind a bench's tables and figures, from its rows alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from offline_actrep.bench.plan import BEHAVIOUR, Cell, Sweep
+from offline_actrep.bench.scores import Scores, Value, chosen, last
+from offline_actrep.bench.statistics import (
+    Profile,
+    decline,
+    decline_gap,
+    improvements,
+    iqms,
+    profiles,
+)
+from offline_actrep.bench.verdicts import Verdict, on_a_log, on_a_sweep
+from offline_actrep.core.estimate import Estimate
+
+THRESHOLDS = 101
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All statistics of a bench.
+
+    Attributes:
+        last: interquartile mean of the normalised return of the last checkpoint, by log and method.
+        chosen: that of the checkpoint that FQE chose.
+        behaviour: normalised return of each log's own episodes.
+        overall: over all logs of the worlds that are for all methods, for methods that were run
+            on every one of them.
+        improvement: probability of improvement of a method over another, on those of these logs
+            that both have.
+        profiles: of the headline methods.
+        verdicts: on the claims.
+    """
+
+    last: Mapping[Cell, Mapping[str, Estimate]]
+    chosen: Mapping[Cell, Mapping[str, Estimate]]
+    behaviour: Mapping[Cell, Estimate]
+    overall: Mapping[str, Estimate]
+    improvement: Mapping[tuple[str, str], Estimate]
+    profiles: Mapping[str, Profile]
+    verdicts: Sequence[Verdict]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; profiles are left out, being drawn."""
+
+        def by_method(found: Mapping[str, Estimate]) -> dict[str, Any]:
+            return {name: _finite(each) for name, each in found.items()}
+
+        return {
+            "iqm": {cell.name: by_method(found) for cell, found in self.last.items()},
+            "iqm_of_chosen_by_fqe": {
+                cell.name: by_method(found) for cell, found in self.chosen.items()
+            },
+            "behaviour": {cell.name: _finite(each) for cell, each in self.behaviour.items()},
+            "overall": by_method(self.overall),
+            "probability_of_improvement": [
+                {"of": one, "over": other} | _finite(each)
+                for (one, other), each in self.improvement.items()
+            ],
+            "verdicts": [vars(each) for each in self.verdicts],
+        }
+
+
+def find(scores: Scores) -> Findings:
+    """Everything, from rows that are as the bench says."""
+    plain, swept, shared = scores.cells(), scores.swept(), scores.shared()
+    found = _iqms(scores, [*plain, *swept], last)
+    behaviour = {cell: _behaviour(scores, cell) for cell in (*plain, *swept)}
+    whole = {
+        name: matrix
+        for name in (each.name for each in scores.bench.methods)
+        if (matrix := scores.matrix(name, shared)) is not None
+    }
+    headline = {name: whole[name] for name in scores.bench.figures.headline if name in whole}
+    return Findings(
+        last=found,
+        chosen=_iqms(scores, plain, chosen),
+        behaviour=behaviour,
+        overall=iqms(whole),
+        improvement=_improvements(scores, shared),
+        profiles=_profiles(headline) if headline else {},
+        verdicts=_verdicts(scores, found, behaviour),
+    )
+
+
+def doublings(scores: Scores, sweep: Sweep, methods: Sequence[str]) -> dict[str, np.ndarray]:
+    """Of each method that was run at every value: seeds by values."""
+    cells = sweep.cells()
+    found = {name: scores.matrix(name, cells) for name in methods}
+    return {name: matrix for name, matrix in found.items() if matrix is not None}
+
+
+def actions_of(scores: Scores, cells: Sequence[Cell]) -> np.ndarray:
+    """How many actions there are on each log."""
+    by_cell = {row.cell: row.actions for row in scores.rows}
+    return np.array([by_cell[cell] for cell in cells], np.float64)
+
+
+def _iqms(scores: Scores, cells: Sequence[Cell], value: Value) -> dict[Cell, dict[str, Estimate]]:
+    matrices = {
+        (cell, name): matrix
+        for cell in cells
+        for name in scores.methods(cell)
+        if (matrix := scores.matrix(name, [cell], value)) is not None
+    }
+    found: dict[Cell, dict[str, Estimate]] = {cell: {} for cell in cells}
+    for (cell, name), each in iqms(matrices).items():
+        found[cell][name] = each
+    return found
+
+
+def _behaviour(scores: Scores, cell: Cell) -> Estimate:
+    value, low, high = scores.behaviour(cell)
+    return Estimate(value, low, high, 1)
+
+
+def _improvements(scores: Scores, cells: Sequence[Cell]) -> dict[tuple[str, str], Estimate]:
+    pairs = {}
+    for other in scores.bench.figures.over:
+        for each in scores.bench.methods:
+            shared = [
+                cell for cell in cells if scores.of(each.name, cell) and scores.of(other, cell)
+            ]
+            one, two = scores.matrix(each.name, shared), scores.matrix(other, shared)
+            if each.name != other and one is not None and two is not None:
+                pairs[each.name, other] = (one, two)
+    return improvements(pairs)
+
+
+def _profiles(headline: Mapping[str, np.ndarray]) -> dict[str, Profile]:
+    low = min(0.0, *(matrix.min() for matrix in headline.values()))
+    high = max(1.0, *(matrix.max() for matrix in headline.values()))
+    return profiles(headline, np.linspace(low, high, THRESHOLDS))
+
+
+def _verdicts(
+    scores: Scores,
+    found: Mapping[Cell, Mapping[str, Estimate]],
+    behaviour: Mapping[Cell, Estimate],
+) -> list[Verdict]:
+    said = []
+    for claim in scores.bench.claims:
+        if claim.falls_less:
+            for sweep in scores.bench.sweeps:
+                runs = doublings(scores, sweep, [*claim.better, *claim.than])
+                if runs:
+                    places = np.log2(actions_of(scores, sweep.cells()))
+                    declines = {name: decline(run, places) for name, run in runs.items()}
+                    gaps = {
+                        (worse, better): decline_gap(runs[worse], runs[better], places)
+                        for worse in claim.than
+                        for better in claim.better
+                        if worse in runs and better in runs
+                    }
+                    where = f"{sweep.world}-{sweep.tier}, {sweep.setting}"
+                    said += on_a_sweep(claim, where, declines, gaps)
+        for cell in found:
+            if cell.tier == claim.tier and not cell.setting:
+                known = dict(found[cell]) | {BEHAVIOUR: behaviour[cell]}
+                asked = {BEHAVIOUR, *(each.name for each in scores.bench.methods_in(cell))}
+                said += on_a_log(claim, cell.name, known, asked)
+    return said
+
+
+def _finite(each: Estimate) -> dict[str, Any]:
+    """JSON knows no infinity: an end that is not known is null."""
+    return {key: value if np.isfinite(value) else None for key, value in each.as_dict().items()}

@@ -1,0 +1,330 @@
+"""A bench's rows -> its figures, tables and verdicts; nothing is run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from offline_actrep import plots
+from offline_actrep.bench import figures
+from offline_actrep.bench.findings import Findings, actions_of, doublings, find
+from offline_actrep.bench.job import Job
+from offline_actrep.bench.plan import Cell
+from offline_actrep.bench.rows import Row, read_rows
+from offline_actrep.bench.running import sorted_out, wanted
+from offline_actrep.bench.scores import Scores
+from offline_actrep.bench.tuning import UNTUNED, Tuned
+from offline_actrep.core.estimate import Estimate
+from offline_actrep.files.artifact import write_json, write_text
+from offline_actrep.report import FigureFile, Section, Table, markdown_table, write_report
+
+
+def draw(job: Job) -> Path:
+    """Figures, `bench.md` and `statistics.json` beside the rows; one page, whose path it gives.
+
+    Raises:
+        ValueError: there are no rows of this bench.
+    """
+    bench, places = job.bench, job.places
+    rows, hashes = read_rows(places.rows), wanted(bench, Tuned.read(places.tuned))
+    current, outdated = sorted_out(rows, hashes)
+    if not current:
+        stale = f"; its {len(outdated)} rows are outdated" if outdated else ""
+        raise ValueError(f"{places.rows} has no row of this bench{stale}: run the bench first")
+    asked = [row for row in current if job.only.has_row(row.key)]
+    if not asked:
+        raise ValueError("no row is left of the worlds, tiers, methods and seeds asked for")
+    scores = Scores(bench, asked)
+    found = find(scores)
+    missing = [key for key in hashes if key not in {row.key for row in current}]
+    sections = [
+        _status(scores, missing, outdated),
+        _headline(scores, found, places.publish),
+        _verdicts(found),
+        _sweeps(scores, found, places.publish),
+        _curves(scores, found, places.publish),
+        _cost(scores, found, places.publish),
+        _ablation(scores, found, places.publish),
+        _details(scores, found),
+    ]
+    sections = [each for each in sections if each.tables or each.figures or each.text]
+    places.out.mkdir(parents=True, exist_ok=True)
+    write_json(places.publish / "statistics.json", found.as_dict())
+    title = bench.title or bench.name
+    write_text(places.publish / "bench.md", _markdown(title, sections))
+    return write_report(
+        places.out / "bench.html",
+        title=title,
+        subtitle=f"{len(asked):,} rows, seeds {', '.join(map(str, bench.seeds))}",
+        sections=sections,
+        provenance=_provenance(asked),
+    )
+
+
+def _provenance(rows: Sequence[Row]) -> dict[str, str]:
+    return {
+        "code": ", ".join(sorted({row.git_revision for row in rows})),
+        "machines": "; ".join(sorted({row.machine for row in rows})),
+        "logs": ", ".join(sorted({f"{row.cell.name} {row.data_hash[:12]}" for row in rows})),
+    }
+
+
+def _markdown(title: str, sections: Sequence[Section]) -> str:
+    parts = [f"# {title}", "Made by `offline-actrep bench --report` from `rows.parquet` alone."]
+    for each in sections:
+        parts.append(f"## {each.title}")
+        parts += [*each.paragraphs]
+        parts += [f"![{figure.caption}]({figure.path.name})" for figure in each.figures]
+        parts += [markdown_table(table) for table in each.tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def _status(scores: Scores, missing: Sequence[object], outdated: Sequence[Row]) -> Section:
+    """What is there, what is not, and what is no longer as the TOML says."""
+    rows = scores.rows
+    untuned = sorted({row.method for row in rows if row.tuning == UNTUNED})
+    parts = [
+        "Normalised return: 0 is random actions, 1 the best policy known of the data sets' "
+        "headroom table. Interquartile means over seeds with 95 % stratified bootstrap intervals "
+        "(rliable); an interval of one seed is not known.",
+        f"{len(rows):,} rows count; {len(missing):,} that the bench asks for are not there; "
+        f"{len(outdated):,} are outdated (made with other settings) and left out.",
+    ]
+    if untuned:
+        parts.append(f"Untuned defaults: {'; '.join(untuned)}.")
+    mixed = [
+        cell.name
+        for cell in (*scores.cells(), *scores.swept())
+        if len({row.data_hash for row in rows if row.cell == cell}) > 1
+    ]
+    if mixed:
+        parts.append(f"Rows of more than one log: {', '.join(mixed)}; run the bench to mend it.")
+    return Section("What is here", "\n\n".join(parts))
+
+
+def _headline(scores: Scores, found: Findings, folder: Path) -> Section:
+    order, drawn = scores.bench.order, []
+    names = [each.name for each in scores.bench.methods]
+    for group, cells in scores.groups().items():
+        panels = [
+            figures.Panel(cell.name, found.last[cell], found.behaviour[cell].value)
+            for cell in cells
+        ]
+        figure = figures.intervals(panels, names, order)
+        file = plots.save(figure, folder / f"returns-{group}.png")
+        drawn.append(FigureFile(file, f"Normalised returns of every method: {group}."))
+    if found.profiles:
+        file = plots.save(figures.profiles(found.profiles, order), folder / "profiles.png")
+        drawn.append(FigureFile(file, "Share of runs above each normalised return, all logs."))
+    cells = scores.cells()
+    rows = [
+        [name, *(_cell(found.last[cell].get(name)) for cell in cells), _cell(overall)]
+        for name, overall in ((name, found.overall.get(name)) for name in names)
+        if any(name in found.last[cell] for cell in cells)
+    ]
+    logged = ["behaviour (the log)", *(f"{found.behaviour[cell].value:.2f}" for cell in cells), "-"]
+    table = Table(
+        ("method", *(cell.name for cell in cells), "all logs"),
+        [*rows, logged],
+        caption="Normalised return of the last checkpoint: interquartile mean and 95 % interval.",
+    )
+    over = scores.bench.figures.over
+    better = Table(
+        ("method", *(f"over {name}" for name in over)),
+        [
+            [name, *(_cell(found.improvement.get((name, other))) for other in over)]
+            for name in names
+            if any((name, other) in found.improvement for other in over)
+        ],
+        caption="Probability that a run is better than one of the other method, a mean over logs.",
+    )
+    tables = [each for each in (table, better) if each.rows]
+    return Section("Returns", "", tables, drawn)
+
+
+def _verdicts(found: Findings) -> Section:
+    rows = [
+        [each.claim, each.where, each.better, each.verdict, each.why] for each in found.verdicts
+    ]
+    table = Table(("claim", "where", "method", "verdict", "normalised returns"), rows)
+    return Section("Claims", "", [table] if rows else [])
+
+
+def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
+    panels: dict[str, dict[str, figures.Line]] = {}
+    tables = []
+    for sweep in scores.bench.sweeps:
+        cells = [cell for cell in sweep.cells() if cell in found.last]
+        if not cells:
+            continue
+        places = actions_of(scores, cells)
+        lines = {}
+        for name in sweep.methods:
+            seen = [k for k, cell in enumerate(cells) if name in found.last[cell]]
+            if seen:
+                scored = [found.last[cells[k]][name] for k in seen]
+                lines[name] = _line(places[seen], scored)
+        panels[f"{sweep.world}-{sweep.tier}, {sweep.setting}"] = lines
+        tables.append(_sweep_table(sweep.methods, cells, places, found))
+        whole = doublings(scores, sweep, sweep.methods)
+        left = sorted(set(sweep.methods) - set(whole))
+        if left and len(left) < len(sweep.methods):
+            tables[-1] = Table(
+                tables[-1].columns,
+                tables[-1].rows,
+                f"{tables[-1].caption} Not at every value: {', '.join(left)}.",
+            )
+    if not panels:
+        return Section("Return against the number of actions", "")
+    file = plots.save(figures.sweeps(panels, scores.bench.order), folder / "actions.png")
+    caption = "Normalised return as the number of actions grows, with as many logged rows."
+    return Section("Return against the number of actions", "", tables, [FigureFile(file, caption)])
+
+
+def _sweep_table(
+    methods: Sequence[str], cells: Sequence[Cell], places: np.ndarray, found: Findings
+) -> Table:
+    return Table(
+        ("method", *(f"{int(count):,} actions" for count in places)),
+        [
+            [name, *(_cell(found.last[cell].get(name)) for cell in cells)]
+            for name in methods
+            if any(name in found.last[cell] for cell in cells)
+        ],
+        caption=f"{cells[0].world}-{cells[0].tier}, {cells[0].setting.partition('=')[0]}.",
+    )
+
+
+def _line(places: np.ndarray, scored: Sequence[Estimate]) -> figures.Line:
+    middle, low, high = (
+        np.array([getattr(each, end) for each in scored], np.float64)
+        for end in ("value", "low", "high")
+    )
+    return figures.Line(places.astype(np.float64), middle, low, high)
+
+
+def _curves(scores: Scores, found: Findings, folder: Path) -> Section:
+    drawn = []
+    for group, cells in scores.groups().items():
+        panels: dict[str, dict[str, figures.Line]] = {}
+        for cell in cells:
+            lines = {}
+            for name in scores.bench.figures.headline:
+                runs = [row for row in scores.of(name, cell) if row.curve_steps]
+                if runs and len({tuple(row.curve_steps) for row in runs}) == 1:
+                    lines[name] = _curve(runs)
+            if lines:
+                panels[cell.name] = lines
+        if panels:
+            behaviours = {cell.name: found.behaviour[cell].value for cell in cells}
+            figure = figures.curves(panels, behaviours, scores.bench.order)
+            file = plots.save(figure, folder / f"curves-{group}.png")
+            drawn.append(FigureFile(file, f"{group}: mean, worst and best of the seeds."))
+    return Section("Learning curves", "", (), drawn)
+
+
+def _curve(runs: Sequence[Row]) -> figures.Line:
+    reach = runs[0].best_return - runs[0].random_return
+    looks = np.array([row.curve_returns for row in runs], np.float64)
+    share = (looks - runs[0].random_return) / reach
+    steps = np.array(runs[0].curve_steps, np.float64)
+    return figures.Line(steps, share.mean(axis=0), share.min(axis=0), share.max(axis=0))
+
+
+def _cost(scores: Scores, found: Findings, folder: Path) -> Section:
+    drawn = []
+    for group, cells in scores.groups().items():
+        panels = {
+            cell.name: {
+                name: (float(np.mean([row.seconds for row in scores.of(name, cell)])), score)
+                for name, score in found.last[cell].items()
+                if name in scores.bench.figures.headline
+            }
+            for cell in cells
+        }
+        panels = {name: each for name, each in panels.items() if each}
+        if panels:
+            figure = figures.costs(panels, scores.bench.order)
+            file = plots.save(figure, folder / f"cost-{group}.png")
+            drawn.append(FigureFile(file, f"{group}: what a policy costs and what it earns."))
+    return Section("Cost", "", (), drawn)
+
+
+def _ablation(scores: Scores, found: Findings, folder: Path) -> Section:
+    drawn, names = [], scores.bench.figures.ablation
+    for group, cells in scores.groups().items():
+        panels = [
+            figures.Panel(cell.name, rows, found.behaviour[cell].value)
+            for cell in cells
+            if (rows := {name: each for name, each in found.last[cell].items() if name in names})
+            and len(rows) > 1
+        ]
+        if panels:
+            figure = figures.intervals(panels, names, scores.bench.order)
+            file = plots.save(figure, folder / f"penalty-{group}.png")
+            drawn.append(FigureFile(file, f"{group}: what the penalty p is worth."))
+    return Section("Penalty", "", (), drawn)
+
+
+DETAILS = (
+    "method", "seeds", "return", "IQM", "chosen by FQE", "discounted", "FQE", "fit s", "re-label s",
+    "train s", "peak MB", "decide µs", "linear R2", "neighbour ratio", "settings",
+)  # fmt: skip
+
+
+def _details(scores: Scores, found: Findings) -> Section:
+    tables = [
+        Table(
+            DETAILS,
+            [_detail(name, scores.of(name, cell), found, cell) for name in scores.methods(cell)],
+            caption=f"{cell.name}: random {_any(scores, cell).random_return:.1f}, behaviour "
+            f"{_any(scores, cell).behaviour_return:.1f}, best known "
+            f"{_any(scores, cell).best_return:.1f} ({_any(scores, cell).best_by}). Means over "
+            "seeds; IQM of the normalised return.",
+        )
+        for cell in (*scores.cells(), *scores.swept())
+    ]
+    return Section("Every log", "", tables)
+
+
+def _any(scores: Scores, cell: Cell) -> Row:
+    return next(row for row in scores.rows if row.cell == cell)
+
+
+def _detail(name: str, rows: Sequence[Row], found: Findings, cell: Cell) -> list[str]:
+    by_fqe = found.chosen.get(cell, {}).get(name)
+    peaks = [
+        peak
+        for row in rows
+        for peak in (row.fit_peak_mb, row.relabel_peak_mb, row.train_peak_mb)
+        if peak is not None
+    ]
+    return [
+        name,
+        str(len(rows)),
+        _mean([row.mean_return for row in rows], ".1f"),
+        f"{found.last[cell][name].value:.2f}",
+        "-" if by_fqe is None else f"{by_fqe.value:.2f}",
+        _mean([row.discounted_return for row in rows], ".1f"),
+        _mean([row.fqe for row in rows], ".1f"),
+        _mean([row.fit_seconds for row in rows], ".0f"),
+        _mean([row.relabel_seconds for row in rows], ".1f"),
+        _mean([row.train_seconds for row in rows], ".0f"),
+        f"{max(peaks):.0f}" if peaks else "-",
+        _mean([1e6 * row.decide_seconds for row in rows], ".0f"),
+        _mean([row.effect_r2 for row in rows], ".2f"),
+        _mean([row.neighbour_ratio for row in rows], ".2f"),
+        rows[0].tuning,
+    ]
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):{form}}" if known else "-"
+
+
+def _cell(score: Estimate | None) -> str:
+    if score is None:
+        return "-"
+    ends = f" [{score.low:.2f}, {score.high:.2f}]" if np.isfinite(score.low) else ""
+    return f"{score.value:.2f}{ends}"

@@ -1,0 +1,201 @@
+"""Running a bench: whatever has no row of its own yet, seed by seed.
+
+Seeds are the outer loop, so that a bench that is stopped early has every world at fewer seeds. A
+row is written as soon as its policy is judged; the same command goes on after a kill.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offline_actrep.bench.data import CellData, References, cell_data, make_log, references
+from offline_actrep.bench.job import Job
+from offline_actrep.bench.machine import git_revision, machine
+from offline_actrep.bench.plan import BenchRecipe, Cell
+from offline_actrep.bench.rows import Key, Row, read_rows, words, write_rows
+from offline_actrep.bench.setup import Setup, pipeline, setup
+from offline_actrep.bench.tuning import Tuned
+from offline_actrep.run import Layout, points_result, policy_result, run
+
+
+def setups_of(bench: BenchRecipe, tuned: Tuned, cell: Cell, data: CellData) -> dict[str, Setup]:
+    """Every method of a log by name, with the settings that the trials chose."""
+    return {
+        each.name: setup(bench, data, cell, each, *tuned.trial(bench, cell.world, each))
+        for each in bench.methods_in(cell)
+    }
+
+
+def wanted(bench: BenchRecipe, tuned: Tuned) -> dict[Key, str]:
+    """Every row that the bench should have, with its configuration's hash."""
+    hashes = {}
+    for cell in bench.cells():
+        for name, each in setups_of(bench, tuned, cell, cell_data(bench, cell)).items():
+            hashes |= {(name, cell, seed): each.hash for seed in bench.seeds}
+    return hashes
+
+
+def sorted_out(rows: Mapping[Key, Row], hashes: Mapping[Key, str]) -> tuple[list[Row], list[Row]]:
+    """The rows that are as the bench says now, and those that are outdated or no longer asked."""
+    current = [row for key, row in rows.items() if hashes.get(key) == row.config_hash]
+    return current, [row for row in rows.values() if hashes.get(row.key) != row.config_hash]
+
+
+def run_bench(job: Job) -> list[Row]:
+    """Runs what has no row, or an outdated one; the new rows."""
+    bench, places, only = job.bench, job.places, job.only
+    tuned, known, new = Tuned.read(places.tuned), dict[Cell, References](), list[Row]()
+
+    def keep(row: Row) -> None:
+        new.append(row)
+        write_rows(places.rows, (read_rows(places.rows) | {row.key: row}).values())
+
+    for seed in filter(only.has_seed, bench.seeds):
+        for cell in filter(only.has, bench.cells()):
+            data = cell_data(bench, cell)
+            setups = setups_of(bench, tuned, cell, data)
+            asked = [each for name, each in setups.items() if only.has_method(name)]
+            rows = _named_anew(job, {(each.method, cell, seed): each for each in asked})
+            if not _missing(asked, cell, seed, rows, None):
+                continue
+            log = make_log(data, places.logs, on_stage=job.told.on_stage)
+            if cell not in known:
+                known[cell] = references(bench, data, log)
+            missing = _missing(asked, cell, seed, rows, known[cell].data_hash)
+            job.told.on_note(f"{cell.name}, seed {seed}: {len(missing)} of {len(asked)} methods")
+            run_cell(job, Ground(cell, data, log, known[cell]), missing, seed, keep)
+    return new
+
+
+def _named_anew(job: Job, setups: Mapping[Key, Setup]) -> dict[Key, Row]:
+    """The rows; trials that chose the defaults have changed no more than where they come from."""
+    rows = read_rows(job.places.rows)
+    same = {
+        key: replace(rows[key], tuning=each.tuning)
+        for key, each in setups.items()
+        if key in rows and rows[key].config_hash == each.hash and rows[key].tuning != each.tuning
+    }
+    if same:
+        rows |= same
+        write_rows(job.places.rows, rows.values())
+    return rows
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A log that is there, and what returns on it are held against."""
+
+    cell: Cell
+    data: CellData
+    log: Path
+    known: References
+
+
+def _missing(
+    setups: Iterable[Setup],
+    cell: Cell,
+    seed: int,
+    rows: Mapping[Key, Row],
+    data_hash: str | None,
+) -> list[Setup]:
+    """Those whose row is not there, has other settings, or (if the log is known) another log."""
+
+    def stands(each: Setup) -> bool:
+        row = rows.get((each.method, cell, seed))
+        if row is None or row.config_hash != each.hash:
+            return False
+        return data_hash is None or row.data_hash == data_hash
+
+    return [each for each in setups if not stands(each)]
+
+
+def run_cell(
+    job: Job, ground: Ground, setups: Sequence[Setup], seed: int, on_row: Callable[[Row], None]
+) -> None:
+    """Runs methods on a log with one seed; a row each as soon as it is there."""
+    cell, out = ground.cell, job.places.out
+    recipe = pipeline(job.bench, ground.data, cell, ground.log, setups, (seed,))
+    layout = Layout(recipe, out / recipe.name)
+    by_name = {each.learner.name: each for each in setups}
+    made_by = git_revision(), machine()
+    run(
+        recipe,
+        out,
+        workers=job.workers,
+        on_event=job.told.on_event,
+        on_judged=lambda learner, made: on_row(
+            _row(layout, by_name[learner.name], cell, made, ground.known, *made_by)
+        ),
+        on_failure=lambda stage, error: job.told.fail(f"{cell.name}, {stage}: {error}"),
+    )
+
+
+def _row(
+    layout: Layout,
+    each: Setup,
+    cell: Cell,
+    seed: int,
+    known: References,
+    revision: str,
+    made_on: str,
+) -> Row:
+    found = policy_result(layout, each.learner, seed)
+    points = {} if each.points is None else points_result(layout, each.points, seed)
+    cost = found["cost"] | points.get("cost", {})
+    looks = [look for look in found["curve"] if look["return"] is not None]
+    mean = float(np.mean(found["returns"]))
+    chosen = found.get("chosen_by_fqe")
+    chosen_return = None if chosen is None else float(np.mean(chosen["returns"]))
+    return Row(
+        method=each.method,
+        world=cell.world,
+        tier=cell.tier,
+        setting=cell.setting,
+        seed=seed,
+        learner=each.learner.method,
+        representation="" if each.points is None else each.points.method,
+        actions=known.actions,
+        steps=found["steps"],
+        tuning=each.tuning,
+        learner_settings=words(each.learner_settings),
+        points_settings=words(each.points_settings),
+        mean_return=mean,
+        normalised=known.normalised(mean),
+        episodes=len(found["returns"]),
+        discounted_return=float(np.mean(found["discounted_returns"])),
+        **{key: _of(found.get("fqe"), name) for key, name in _FQE.items()},
+        chosen_step=_of(chosen, "step"),
+        chosen_return=chosen_return,
+        chosen_normalised=None if chosen_return is None else known.normalised(chosen_return),
+        curve_steps=[look["step"] for look in looks],
+        curve_returns=[look["return"] for look in looks],
+        random_return=known.random,
+        best_return=known.best,
+        best_by=known.best_by,
+        behaviour_return=known.behaviour.value,
+        behaviour_low=known.behaviour.low,
+        behaviour_high=known.behaviour.high,
+        fit_seconds=_of(cost.get("fit"), "seconds"),
+        fit_peak_mb=_of(cost.get("fit"), "peak_mb"),
+        relabel_seconds=_of(cost.get("relabel"), "seconds"),
+        relabel_peak_mb=_of(cost.get("relabel"), "peak_mb"),
+        train_seconds=cost["train"]["seconds"],
+        train_peak_mb=cost["train"]["peak_mb"],
+        decide_seconds=found["decide_seconds"],
+        effect_r2=points.get("effect_r2"),
+        neighbour_ratio=points.get("neighbour_ratio"),
+        config_hash=each.hash,
+        data_hash=known.data_hash,
+        git_revision=revision,
+        machine=made_on,
+    )
+
+
+_FQE = {"fqe": "value", "fqe_low": "low", "fqe_high": "high"}
+
+
+def _of(found: Mapping[str, Any] | None, name: str) -> Any:
+    return None if found is None else found[name]

@@ -1,0 +1,154 @@
+"""The trials before the bench: as many for every method, on another log and other seeds.
+
+What was tried, what it came to and what was chosen is kept in `tuned.json`; the bench takes its
+settings from there, and says `untuned default` where a method has none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offline_actrep.bench.data import cell_data, make_log
+from offline_actrep.bench.job import Job
+from offline_actrep.bench.machine import git_revision, machine
+from offline_actrep.bench.plan import BenchMethod, BenchRecipe, Cell, Trial, Tuning
+from offline_actrep.bench.setup import Setup, pipeline, setup
+from offline_actrep.files.artifact import digest, read_json, write_json
+from offline_actrep.run import Layout, policy_result, run
+
+TUNED = "tuned"
+UNTUNED = "untuned default"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the trials chose.
+
+    Attributes:
+        content: of `tuned.json`.
+    """
+
+    content: Mapping[str, Any]
+
+    @staticmethod
+    def read(file: Path) -> "Tuned":
+        """Nothing is chosen if there is no file."""
+        return Tuned(read_json(file) if file.is_file() else {"worlds": {}})
+
+    def trial(self, bench: BenchRecipe, world: str, each: BenchMethod) -> tuple[Trial, str]:
+        """The settings of a method in a world, and whether trials chose them.
+
+        Trials of other settings than the bench lists now choose nothing.
+        """
+        each = each if each.trials_of is None else bench.method(each.trials_of)
+        entry = self.content["worlds"].get(world, {}).get(each.name)
+        if bench.tuning is None or entry is None or entry["chosen"] is None:
+            return Trial(), UNTUNED
+        setups = trial_setups(bench, bench.tuning, world, each)
+        if entry["hash"] != trials_hash(bench.tuning, setups):
+            return Trial(), UNTUNED
+        return each.trials[entry["chosen"]], TUNED
+
+
+def trial_setups(bench: BenchRecipe, tuning: Tuning, world: str, each: BenchMethod) -> list[Setup]:
+    """A method's trials as they are run."""
+    cell = Cell(world, tuning.tier)
+    data = cell_data(bench, cell, tuning.data_seed)
+    return [
+        setup(bench, data, cell, each, trial, TUNED, name=f"{each.name} #{k}")
+        for k, trial in enumerate(each.trials)
+    ]
+
+
+def trials_hash(tuning: Tuning, setups: list[Setup]) -> str:
+    """Of everything that the choice depends on."""
+    return digest("trials", [each.hash for each in setups], tuning.seeds, tuning.rule)
+
+
+def tune(job: Job) -> None:
+    """Runs the trials that are not yet in `tuned.json`; the file is written after every world.
+
+    Raises:
+        ValueError: the bench has no trials.
+    """
+    bench, tuning = job.bench, job.bench.tuning
+    if tuning is None:
+        raise ValueError("the bench has no [tuning] table: nothing to try")
+    for world in bench.worlds:
+        if job.only.worlds and world.name not in job.only.worlds:
+            continue
+        cell = Cell(world.name, tuning.tier)
+        known = Tuned.read(job.places.tuned).content["worlds"].get(world.name, {})
+        todo = {}
+        for each in bench.methods_in(cell):
+            if each.trials_of is not None:
+                continue
+            setups = trial_setups(bench, tuning, world.name, each)
+            done = known.get(each.name, {}).get("hash") == trials_hash(tuning, setups)
+            if job.only.has_method(each.name) and not done:
+                todo[each.name] = setups
+        if todo:
+            _keep(tuning, job.places.tuned, world.name, _tried(job, tuning, cell, todo))
+
+
+def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]) -> dict[str, Any]:
+    """Every trial of a world, seed by seed; the entries of its methods."""
+    bench, out = job.bench, job.places.out
+    data = cell_data(bench, cell, tuning.data_seed)
+    log = make_log(data, job.places.logs, on_stage=job.told.on_stage)
+    short = bench.evaluate.model_copy(update={"episodes": 2, "candidates": 1})
+    setups = [each for trials in todo.values() for each in trials]
+    curves: dict[tuple[str, int], list[float]] = {}
+    for seed in tuning.seeds:
+        recipe = pipeline(bench, data, cell, log, setups, (seed,), evaluate=short, estimating=False)
+        layout = Layout(recipe, out / recipe.name)
+
+        def keep(learner: Any, made: int, layout: Layout = layout) -> None:
+            looks = policy_result(layout, learner, made)["curve"]
+            curves[learner.name, made] = [look["return"] for look in looks][-tuning.looks :]
+
+        run(
+            recipe,
+            out,
+            workers=job.workers,
+            on_event=job.told.on_event,
+            on_judged=keep,
+            on_failure=lambda stage, error: job.told.fail(f"{data.name}, {stage}: {error}"),
+        )
+    return {name: _entry(tuning, name, trials, curves) for name, trials in todo.items()}
+
+
+def _entry(
+    tuning: Tuning,
+    name: str,
+    trials: list[Setup],
+    curves: Mapping[tuple[str, int], list[float]],
+) -> dict[str, Any]:
+    """A trial that failed with any seed has no score and is not chosen."""
+    tried = []
+    for k, each in enumerate(trials):
+        looks = {str(seed): curves.get((f"{name} #{k}", seed)) for seed in tuning.seeds}
+        whole = [seen for seen in looks.values() if seen]
+        score = float(np.mean(whole)) if len(whole) == len(looks) else None
+        settings = {"learner": each.learner_settings, "points": each.points_settings}
+        tried.append({"settings": settings, "last_returns": looks, "score": score})
+    scores = [-np.inf if trial["score"] is None else trial["score"] for trial in tried]
+    best = int(np.argmax(scores))
+    return {
+        "hash": trials_hash(tuning, trials),
+        "chosen": best if np.isfinite(scores[best]) else None,
+        "trials": tried,
+    }
+
+
+def _keep(tuning: Tuning, file: Path, world: str, found: dict[str, Any]) -> None:
+    worlds = dict(Tuned.read(file).content["worlds"])
+    made_by = {"git_revision": git_revision(), "machine": machine()}
+    stamped = {name: entry | made_by for name, entry in found.items()}
+    worlds[world] = worlds.get(world, {}) | stamped
+    file.parent.mkdir(parents=True, exist_ok=True)
+    said = {"rule": tuning.rule, "trials_a_method": tuning.trials, "worlds": worlds}
+    write_json(file, said)

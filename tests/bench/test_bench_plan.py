@@ -1,0 +1,172 @@
+"""A bench as TOML: what is refused, and what comes of what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from offline_actrep.bench.data import cell_data
+from offline_actrep.bench.job import Only
+from offline_actrep.bench.plan import (
+    BenchRecipe,
+    Cell,
+    Trial,
+    learner_config,
+    points_settings,
+    read_bench,
+    stated,
+)
+from offline_actrep.bench.running import setups_of, wanted
+from offline_actrep.bench.tuning import UNTUNED, Tuned
+from offline_actrep.offline.learner import MASKED, LearnerConfig
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+SMALL = (PIPELINES / "bench_small.toml").read_text(encoding="utf-8")
+NOTHING_TUNED = Tuned({"worlds": {}})
+
+
+def read(folder: Path, *changes: tuple[str, str]) -> BenchRecipe:
+    text = SMALL.replace('"bench_small"\n\n[budget]', f'"{PIPELINES / "bench_small"}"\n\n[budget]')
+    for old, new in changes:
+        assert old in text, f"the small bench has no {old!r}"
+        text = text.replace(old, new)
+    file = folder / "bench.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_bench(file)
+
+
+@pytest.mark.parametrize("file", sorted(PIPELINES.glob("bench*.toml")), ids=lambda f: f.stem)
+def test_the_benches_of_the_repository_can_be_planned(file: Path) -> None:
+    bench = read_bench(file)
+    hashes = wanted(bench, NOTHING_TUNED)
+    expected = sum(len(bench.methods_in(cell)) for cell in bench.cells()) * len(bench.seeds)
+    assert len(hashes) == expected > 0
+    by_method = {(name, cell): each for (name, cell, _), each in hashes.items()}
+    assert len(set(by_method.values())) == len(by_method), "two methods of a log are the same"
+
+
+def test_the_bench_has_what_the_comparison_needs() -> None:
+    bench = read_bench(PIPELINES / "bench.toml")
+    tiers = {(cell.world, cell.tier) for cell in bench.cells()}
+    for world in ("maze", "multi_step_maze", "recommender", "dialogue"):
+        assert {(world, "medium"), (world, "mixed")} <= tiers
+    assert len(bench.seeds) == 5 and bench.tuning is not None and len(bench.tuning.seeds) == 2
+    assert {points.method for points in bench.representations} >= {
+        "merlion", "random_table", "random_spread", "transition", "reconstruction", "cvae",
+        "external",
+    }  # fmt: skip
+    masked = [each.name for each in bench.methods if each.learner in MASKED]
+    for cell in bench.cells():
+        there = {each.name for each in bench.methods_in(cell)} & set(masked)
+        assert bool(there) == (bench.world(cell.world).changing_actions is not None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('learner = "discrete_bc"', 'learner = "discrete_bd"', "unknown learner"),
+        ('headline = ["MERLION-CQL", "BC"]', 'headline = ["BD"]', "names the method 'BD'"),
+        ('representation = "merlion"\n', "", "cql needs a representation"),
+        ('than = ["BC", "behaviour"]', 'than = ["BE"]', "names the method 'BE'"),
+        ("seeds = [101, 102]", "seeds = [2, 102]", "seed 2 is used for tuning and for the bench"),
+        ("trials = 2\n", "trials = 3\n", "every method has 3, so that none is tuned more"),
+        ("[{}, { learner = { critic_learning_rate = 0.01 } }]", "[{}]", "'BC' has 1 trials"),
+        (
+            "[{}, { learner = { critic_learning_rate = 0.01 } }]",
+            "[{}, { points = { dim = 3 } }]",
+            "'BC' has no points that a trial could change",
+        ),
+        ("[{}, { points = { penalty = 0.1 } }]", "[{}, { points = { penalti = 1 } }]", "penalty"),
+        ("steps = 40, ", "stops = 40, ", "has no setting 'stops'"),
+        ("falls_less = true", "", "either a tier or falls_less"),
+        ('tiers = ["medium"]', 'tiers = ["medium", "medium"]', "maze-medium is there twice"),
+        ("gamma = 0.97", "gama = 0.97", "unknown key; near it: gamma"),
+    ],
+)
+def test_nonsense_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path, (old, new))
+
+
+def test_a_trial_may_be_taken_over_but_not_from_one_that_takes_over(tmp_path: Path) -> None:
+    trials = "trials = [{}, { learner = { critic_learning_rate = 0.01 } }]"
+    taken = read(tmp_path, (trials, 'trials_of = "MERLION-CQL"'))
+    assert taken.method("BC").trials == ()
+    with pytest.raises(ValueError, match="must have some"):
+        read(tmp_path, (trials, 'trials_of = "BC"'))
+
+
+def test_settings_come_from_the_budget_the_world_and_the_method(tmp_path: Path) -> None:
+    bench = read(
+        tmp_path,
+        ('[[methods]]\nname = "BC"', '[[methods]]\nname = "BC"\nof_world.maze = { beta = 0.5 }'),
+        ('method = "merlion"', 'method = "merlion"\nof_world.maze = { hidden = 9 }'),
+    )
+    world = bench.world("maze")
+    points = points_settings(bench, bench.points("merlion"), world)
+    assert points["dim"] == 2 and points["steps"] == 30 and points["embedding"] == 4
+    assert points["hidden"] == 9, "the world's word is the last"
+    _, config = learner_config(bench, bench.method("BC"), world, Trial(learner={"steps": 7}))
+    assert (config.steps, config.beta, config.hidden) == (7, 0.5, (8,))
+    assert config.gamma == 0.97
+    assert stated(LearnerConfig(steps=7)) == {"steps": 7}
+
+
+def test_the_world_gives_dim_unless_points_bring_their_own(tmp_path: Path) -> None:
+    external = '[[representations]]\nname = "ext"\nmethod = "external"\nown_dim = true\n\n'
+    bench = read(tmp_path, ('[[methods]]\nname = "BC"', f'{external}[[methods]]\nname = "BC"'))
+    assert "dim" not in points_settings(bench, bench.points("ext"), bench.world("maze"))
+
+
+def test_the_hash_follows_what_matters(tmp_path: Path) -> None:
+    def hashes(*changes: tuple[str, str]) -> dict[str, str]:
+        bench, cell = read(tmp_path, *changes), Cell("maze", "medium")
+        found = setups_of(bench, NOTHING_TUNED, cell, cell_data(bench, cell))
+        return {name: each.hash for name, each in found.items()}
+
+    plain = hashes()
+    assert plain == hashes(("title = ", "# title = ")), "a title changes nothing"
+    assert plain == hashes(("seeds = [1, 2]", "seeds = [1, 2, 3]")), "nor does another seed"
+    other = hashes(("embedding = 4", "embedding = 3"))
+    assert other["BC"] == plain["BC"] and other["MERLION-CQL"] != plain["MERLION-CQL"]
+    judged = hashes(("datasets =", 'estimated_on = "merlion"\ndatasets ='))
+    assert judged["BC"] != plain["BC"], "FQE sees other actions"
+    for change in (("episodes = 4", "episodes = 5"), ("gamma = 0.97", "gamma = 0.9")):
+        assert not set(hashes(change).values()) & set(plain.values())
+
+
+def test_a_sweep_has_the_plain_log_where_the_world_is_as_it_is(tmp_path: Path) -> None:
+    bench = read(tmp_path)
+    assert [cell.name for cell in bench.cells()] == ["maze-medium", "maze-medium@actuators=3"]
+    assert bench.sweeps[0].cells() == [
+        Cell("maze", "medium", "actuators=3"),
+        Cell("maze", "medium"),
+    ]
+    swept = cell_data(bench, Cell("maze", "medium", "actuators=3"))
+    assert swept.changed and swept.world.settings == {"actuators": 3}
+
+
+def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
+    bench = read(tmp_path, ('name = "BC"', 'name = "BC"\nworlds = []'))
+    assert [each.name for each in bench.methods_in(Cell("maze", "medium"))] == ["MERLION-CQL"]
+
+
+def test_trials_that_are_no_longer_listed_choose_nothing(tmp_path: Path) -> None:
+    bench = read(tmp_path)
+    stale = Tuned({"worlds": {"maze": {"BC": {"chosen": 1, "hash": "of other trials"}}}})
+    assert stale.trial(bench, "maze", bench.method("BC")) == (Trial(), UNTUNED)
+
+
+def test_a_part_is_asked_for_by_names_that_exist(tmp_path: Path) -> None:
+    bench = read(tmp_path)
+    only = Only(worlds=["maze"], methods=["BC"], seeds=[1], sweeps=False)
+    only.check(bench)
+    plain, swept = bench.cells()
+    assert only.has_row(("BC", plain, 1))
+    assert not only.has_row(("BC", swept, 1))
+    assert not only.has_row(("BC", plain, 2))
+    assert not only.has_row(("MERLION-CQL", plain, 1))
+    assert Only(sweeps=True).has(swept) and not Only(sweeps=True).has(plain)
+    with pytest.raises(ValueError, match="no method 'BD'; there are MERLION-CQL, BC"):
+        Only(methods=["BD"]).check(bench)
+    with pytest.raises(ValueError, match="no seed 7; there are 1, 2"):
+        Only(seeds=[7]).check(bench)

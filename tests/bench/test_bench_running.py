@@ -1,0 +1,332 @@
+"""The small bench from nothing: logs, rows, trials, a kill, running rows again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from invented import a_row
+from typer.testing import CliRunner
+
+from offline_actrep.bench.checking import DIFFERS, SAME_BITS, WITHIN, check, compared
+from offline_actrep.bench.data import cell_data, make_log, read_cell_log, references
+from offline_actrep.bench.job import Job, Only, Places, Told
+from offline_actrep.bench.machine import git_revision, machine
+from offline_actrep.bench.plan import Cell, read_bench
+from offline_actrep.bench.rows import Row, read_rows, write_rows
+from offline_actrep.bench.running import run_bench, wanted
+from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, tune
+from offline_actrep.cli import app
+from offline_actrep.dataset import Dataset
+from offline_actrep.files.artifact import read_json, write_json
+
+PROGRAM = Path(sys.executable).with_name("offline-actrep")
+SMALL = Path(__file__).parents[2] / "pipelines" / "bench_small.toml"
+PLAIN, SWEPT = Cell("maze", "medium"), Cell("maze", "medium", "actuators=3")
+COST = {
+    "fit_seconds", "fit_peak_mb", "relabel_seconds", "relabel_peak_mb", "train_seconds",
+    "train_peak_mb", "decide_seconds",
+}  # fmt: skip
+
+
+def quiet() -> Told:
+    return Told(lambda event: None, lambda what: lambda *step: None, lambda line: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The small bench, run whole in this process; not to be written to."""
+    folder = tmp_path_factory.mktemp("bench")
+    places = Places(folder / "logs", folder / "out", folder / "pub")
+    job = Job(read_bench(SMALL), places, quiet(), Only(), 1)
+    assert len(run_bench(job)) == 8
+    assert job.told.failed == []
+    return job
+
+
+def elsewhere(job: Job, folder: Path, **changes: Any) -> Job:
+    """The same logs, other runs and rows."""
+    places = replace(job.places, out=folder / "out", publish=folder / "pub")
+    return replace(job, places=places, told=quiet(), **changes)
+
+
+def found_in(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if name not in COST}
+
+
+def test_there_is_a_row_of_everything_that_the_bench_asks_for(finished: Job) -> None:
+    rows = read_rows(finished.places.rows)
+    hashes = wanted(finished.bench, Tuned.read(finished.places.tuned))
+    assert {key: row.config_hash for key, row in rows.items()} == hashes
+    assert {row.tuning for row in rows.values()} == {UNTUNED}
+    assert {row.machine for row in rows.values()} == {machine()}
+    assert {row.git_revision for row in rows.values()} == {git_revision()}
+    for row in rows.values():
+        assert row.actions == (8 if row.cell == SWEPT else 16)
+        assert row.steps == 40 and row.curve_steps == [20, 40] and row.episodes == 4
+        reach = row.best_return - row.random_return
+        assert row.normalised == pytest.approx((row.mean_return - row.random_return) / reach)
+        assert row.chosen_step in (20, 40) and row.fqe is not None
+        assert (row.fit_seconds is None) == (row.method == "BC")
+        assert row.train_seconds > 0 and row.decide_seconds > 0
+
+
+def test_rows_of_one_log_share_it_and_its_references(finished: Job) -> None:
+    rows = read_rows(finished.places.rows).values()
+    for cell in (PLAIN, SWEPT):
+        data = cell_data(finished.bench, cell)
+        folder = make_log(data, finished.places.logs, on_stage=quiet().on_stage)
+        known = references(finished.bench, data, folder)
+        log = read_cell_log(folder)
+        assert known.behaviour.value == pytest.approx(float(log.returns.mean()))
+        assert known.best > known.random and known.normalised(known.best) == 1.0
+        mine = [row for row in rows if row.cell == cell]
+        assert {row.data_hash for row in mine} == {log.fingerprint}
+        assert {(row.random_return, row.best_return) for row in mine} == {
+            (known.random, known.best)
+        }
+
+
+def test_the_headroom_table_is_taken_where_it_knows_the_log(finished: Job, tmp_path: Path) -> None:
+    table = tmp_path / "headroom.json"
+    known = {"random": {"value": -1.0}, "best": {"value": 3.0}, "best_by": "somebody"}
+    write_json(table, {"small_maze-medium": {"headroom": known}})
+    bench = finished.bench.model_copy(update={"headroom": str(table)})
+    for cell, best_by in ((PLAIN, "somebody"), (SWEPT, "scripted")):
+        data = cell_data(bench, cell)
+        folder = make_log(data, finished.places.logs, on_stage=quiet().on_stage)
+        assert references(bench, data, folder).best_by == best_by
+    known["best"]["value"] = -2.0
+    write_json(table, {"small_maze-medium": {"headroom": known}})
+    data = cell_data(bench, PLAIN)
+    folder = make_log(data, finished.places.logs, on_stage=quiet().on_stage)
+    with pytest.raises(ValueError, match="cannot be normalised"):
+        references(bench, data, folder)
+
+
+def test_a_changed_log_is_played_by_the_same_players(finished: Job) -> None:
+    data = cell_data(finished.bench, SWEPT)
+    log = read_cell_log(make_log(data, finished.places.logs, on_stage=quiet().on_stage))
+    assert len(log.action_set) == 8 and len(log) >= data.base.rows
+    plain = Dataset(data.base, finished.places.logs / data.base.name)
+    assert not (finished.places.logs / data.name / "checkpoints").exists()
+    assert len(list(plain.checkpoints.parent.iterdir())) == 1, "nobody was trained for the sweep"
+
+
+def test_what_has_its_row_is_not_run_again(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    rows = read_rows(finished.places.rows)
+    write_rows(job.places.rows, rows.values())
+    assert run_bench(job) == []
+    assert not job.places.out.exists()
+    assert read_rows(job.places.rows) == rows
+
+
+def test_outdated_rows_are_run_again(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
+    rows = read_rows(finished.places.rows)
+    one, two = rows["BC", PLAIN, 1], rows["BC", SWEPT, 1]
+    stale = [replace(one, config_hash="other", mean_return=0.5), replace(two, data_hash="other")]
+    kept = [row for row in rows.values() if row.key not in (one.key, two.key)]
+    write_rows(job.places.rows, [*kept, *stale])
+    again = run_bench(job)
+    assert [row.key for row in again] == [one.key], "a log is looked at where something is to do"
+    made = read_rows(job.places.rows)
+    assert found_in(made[one.key]) == found_in(one)
+    write_rows(job.places.rows, [*kept, one, replace(two, data_hash="other", config_hash="other")])
+    assert [row.key for row in run_bench(job)] == [two.key]
+
+
+def test_a_failure_costs_its_own_row_only(
+    finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*what: Any, **how: Any) -> None:
+        raise RuntimeError("no points today")
+
+    monkeypatch.setattr(sys.modules["offline_actrep.run"], "fit", broken)
+    job = elsewhere(finished, tmp_path, only=Only(seeds=[1], sweeps=False))
+    assert [row.method for row in run_bench(job)] == ["BC"]
+    assert job.told.failed == ["maze-medium, points merlion seed 1: no points today"]
+    monkeypatch.undo()
+    job = replace(job, told=quiet())
+    assert [row.method for row in run_bench(job)] == ["MERLION-CQL"]
+    assert job.told.failed == []
+
+
+def test_a_killed_bench_goes_on_with_the_same_command(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    places = job.places
+    command = [
+        str(PROGRAM), "bench", str(SMALL), "--logs", str(places.logs), "--out", str(places.out),
+        "--publish", str(places.publish), "--workers", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not places.rows.is_file():
+            assert process.poll() is None, "the bench ended without a row"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = read_rows(places.rows)
+    assert 0 < len(before) < 8, "the bench was over before it was killed"
+    new = run_bench(job)
+    assert {row.key for row in new}.isdisjoint(before)
+    after, unbroken = read_rows(places.rows), read_rows(finished.places.rows)
+    assert {key: found_in(row) for key, row in after.items()} == {
+        key: found_in(row) for key, row in unbroken.items()
+    }
+    assert all(after[key] == row for key, row in before.items())
+
+
+def test_rows_run_again_are_the_same_bits(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path, only=Only(sweeps=False))
+    rows = read_rows(finished.places.rows)
+    write_rows(job.places.rows, rows.values())
+    (same,) = check(job)
+    assert (same.row.key in rows, same.verdict) == (True, SAME_BITS), same.why
+    changed = replace(same.row, discounted_return=same.row.discounted_return + 1e-9)
+    write_rows(job.places.rows, (rows | {changed.key: changed}).values())
+    (other,) = check(job)
+    assert other.row.key == same.row.key, "the slice is drawn with a seed"
+    assert other.verdict == DIFFERS and "discounted_return" in other.why
+    assert read_rows(job.places.rows)[changed.key] == changed, "a check writes no row"
+
+
+def test_a_check_needs_rows(finished: Job, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no row of this bench to run again"):
+        check(elsewhere(finished, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"train_seconds": 1.0, "git_revision": "later"}, SAME_BITS),
+        ({"normalised": 0.52, "mean_return": 42.0}, DIFFERS),
+        ({"normalised": 0.52, "mean_return": 42.0, "machine": "another"}, WITHIN),
+        ({"normalised": 0.9, "mean_return": 80.0, "machine": "another"}, DIFFERS),
+        ({"data_hash": "another log"}, DIFFERS),
+    ],
+)
+def test_how_a_row_is_compared(changes: dict[str, Any], verdict: str) -> None:
+    row = a_row("a", PLAIN, 1, 0.5)
+    assert compared(row, replace(row, **changes), 0.1).verdict == verdict
+
+
+@pytest.fixture(scope="module")
+def tuned(finished: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    job = elsewhere(finished, tmp_path_factory.mktemp("tuned"))
+    tune(job)
+    return job
+
+
+def test_the_trials_are_kept_with_what_they_came_to(tuned: Job) -> None:
+    content = read_json(tuned.places.tuned)
+    assert content["trials_a_method"] == 2 and "tuning seeds 101, 102" in content["rule"]
+    methods = content["worlds"]["maze"]
+    assert methods.keys() == {"MERLION-CQL", "BC"}
+    for name, entry in methods.items():
+        assert len(entry["trials"]) == 2
+        for trial in entry["trials"]:
+            looks = trial["last_returns"]
+            assert looks.keys() == {"101", "102"} and all(len(v) == 2 for v in looks.values())
+            assert trial["score"] == pytest.approx(np.mean(list(looks.values())))
+        scores = [trial["score"] for trial in entry["trials"]]
+        assert entry["chosen"] == int(np.argmax(scores)), name
+    settings = methods["MERLION-CQL"]["trials"][1]["settings"]
+    assert settings["points"]["penalty"] == 0.1
+
+
+def test_the_trials_learn_on_another_log(tuned: Job) -> None:
+    logs = tuned.places.logs
+    other = read_cell_log(logs / "small_maze-medium-seed101" / "log")
+    assert other.fingerprint != read_cell_log(logs / "small_maze-medium" / "log").fingerprint
+    assert len(list((logs / "checkpoints").iterdir())) == 1, "the same players"
+
+
+def test_the_bench_takes_what_the_trials_chose(tuned: Job) -> None:
+    bench = tuned.bench
+    assert Tuned.read(tuned.places.tuned).trial(bench, "maze", bench.method("BC"))[1] == TUNED
+    content = read_json(tuned.places.tuned)
+    content["worlds"]["maze"]["MERLION-CQL"]["chosen"] = 1
+    trial, label = Tuned(content).trial(bench, "maze", bench.method("MERLION-CQL"))
+    assert (trial.points, label) == ({"penalty": 0.1}, TUNED)
+    other = wanted(bench, Tuned(content))["MERLION-CQL", PLAIN, 1]
+    assert other != wanted(bench, Tuned({"worlds": {}}))["MERLION-CQL", PLAIN, 1]
+
+
+def test_trials_that_are_there_are_not_run_again(tuned: Job, tmp_path: Path) -> None:
+    job = elsewhere(tuned, tmp_path)
+    job.places.publish.mkdir(parents=True)
+    write_json(job.places.tuned, read_json(tuned.places.tuned))
+    tune(job)
+    assert not job.places.out.exists()
+
+
+def test_trials_that_chose_the_defaults_only_rename_the_rows(finished: Job, tuned: Job) -> None:
+    content = read_json(tuned.places.tuned)
+    for entry in content["worlds"]["maze"].values():
+        entry["chosen"] = 0
+    write_json(tuned.places.tuned, content)
+    before = read_rows(finished.places.rows)
+    write_rows(tuned.places.rows, before.values())
+    assert run_bench(tuned) == []
+    after = read_rows(tuned.places.rows)
+    assert {row.tuning for row in after.values()} == {TUNED}
+    assert all(replace(row, tuning=UNTUNED) == before[key] for key, row in after.items())
+
+
+def call(job: Job, *arguments: str) -> tuple[int, dict[str, Any]]:
+    places = job.places
+    result = CliRunner().invoke(
+        app,
+        ["bench", str(SMALL), "--logs", str(places.logs), "--out", str(places.out),
+         "--publish", str(places.publish), "--workers", "1", *arguments, "--json"],
+    )  # fmt: skip
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_the_command_says_what_is_there(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    rows = read_rows(finished.places.rows)
+    write_rows(job.places.rows, rows.values())
+    code, said = call(job)
+    assert code == 0 and said["failed"] == []
+    assert (said["new"], said["there"], said["missing"], said["outdated"]) == (0, 8, 0, 0)
+    code, said = call(job, "--report")
+    assert code == 0 and Path(said["page"]).is_file() and Path(said["tables"]).is_file()
+
+
+def test_the_command_refuses(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    code, said = call(job, "--tune", "--report")
+    assert code == 2 and "one of --tune" in said["error"]
+    code, said = call(job, "--methods", "BD")
+    assert code == 2 and "no method 'BD'" in said["error"]
+    code, said = call(job, "--report")
+    assert code == 2 and "run the bench first" in said["error"]
+
+
+def test_a_row_that_cannot_be_had_again_ends_with_a_fault(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    row = read_rows(finished.places.rows)["BC", PLAIN, 1]
+    write_rows(job.places.rows, [replace(row, mean_return=row.mean_return + 1.0)])
+    code, said = call(job, "--check")
+    assert code == 1
+    assert said["BC on maze-medium, seed 1"].startswith(DIFFERS)

@@ -1,0 +1,81 @@
+"""Claims: what the intervals say, and what they leave open."""
+
+import numpy as np
+import pytest
+
+from offline_actrep.bench.plan import Claim
+from offline_actrep.bench.verdicts import FAILS, HOLDS, OPEN, above, on_a_log, on_a_sweep
+from offline_actrep.core.estimate import Estimate
+
+CLAIM = Claim(text="it is best", better=("ours",), than=("a", "b"), tier="medium")
+
+
+def at(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, 5)
+
+
+OURS, BELOW, NEAR, OVER = at(0.8, 0.9), at(0.1, 0.2), at(0.7, 0.85), at(0.95, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        (OURS, BELOW, HOLDS),
+        (BELOW, OURS, FAILS),
+        (OURS, NEAR, OPEN),
+        (OURS, Estimate(0.1, -np.inf, np.inf, 1), OPEN),
+        (OURS, OURS, OPEN),
+    ],
+)
+def test_above(one: Estimate, other: Estimate, verdict: str) -> None:
+    assert above(one, other) == verdict
+
+
+@pytest.mark.parametrize(
+    ("rivals", "verdict", "why"),
+    [
+        ({"a": BELOW, "b": BELOW}, HOLDS, "above a"),
+        ({"a": BELOW, "b": NEAR}, OPEN, "not told from b"),
+        ({"a": OVER, "b": NEAR}, FAILS, "below a"),
+        ({"a": BELOW}, OPEN, "not run: b"),
+    ],
+)
+def test_a_claim_on_a_log(rivals: dict[str, Estimate], verdict: str, why: str) -> None:
+    (said,) = on_a_log(CLAIM, "maze-medium", {"ours": OURS} | rivals, ("ours", "a", "b"))
+    assert said.verdict == verdict and why in said.why
+    assert (said.where, said.better) == ("maze-medium", "ours")
+
+
+def test_what_the_bench_does_not_run_there_is_no_rival() -> None:
+    (said,) = on_a_log(CLAIM, "w", {"ours": OURS, "a": BELOW}, ("ours", "a"))
+    assert said.verdict == HOLDS
+    assert on_a_log(CLAIM, "w", {"a": BELOW}, ("a",)) == []
+
+
+def test_a_method_that_was_not_run_leaves_it_open() -> None:
+    (said,) = on_a_log(CLAIM, "w", {"a": BELOW}, ("ours", "a", "b"))
+    assert said.verdict == OPEN and said.why == "ours was not run"
+
+
+FALLING = Claim(text="they fall", better=("ours",), than=("a",), falls_less=True)
+
+
+@pytest.mark.parametrize(
+    ("fall", "gap", "verdict"),
+    [
+        (at(0.1, 0.2), at(0.05, 0.1), HOLDS),
+        (at(0.1, 0.2), at(-0.1, 0.1), OPEN),
+        (at(0.1, 0.2), at(-0.2, -0.1), FAILS),
+        (at(-0.2, -0.1), at(0.05, 0.1), FAILS),
+        (at(-0.1, 0.1), at(0.05, 0.1), OPEN),
+    ],
+)
+def test_a_claim_on_a_sweep(fall: Estimate, gap: Estimate, verdict: str) -> None:
+    declines = {"ours": at(0.0, 0.01), "a": fall}
+    (said,) = on_a_sweep(FALLING, "maze, actuators", declines, {("a", "ours"): gap})
+    assert said.verdict == verdict
+
+
+def test_a_sweep_without_the_rival_leaves_it_open() -> None:
+    (said,) = on_a_sweep(FALLING, "maze, actuators", {"ours": at(0.0, 0.01)}, {})
+    assert said.verdict == OPEN and "not run: a" in said.why
