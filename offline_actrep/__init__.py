@@ -24,6 +24,7 @@ from offline_actrep.files.parquet import write_log as write_log
 from offline_actrep.files.store import open_store as open_store
 from offline_actrep.files.store import write_store as write_store
 from offline_actrep.nets.features import FeatureConfig as FeatureConfig
+from offline_actrep.offline.bridge import replay_buffer as replay_buffer
 from offline_actrep.offline.train import train as train
 from offline_actrep.ope.propensities import estimate_propensities as estimate_propensities
 from offline_actrep.recipe import read_recipe as read_recipe
