@@ -163,16 +163,19 @@ class Tuning(Strict):
     """The trials learn on this tier; what they choose holds for the world's other tiers too."""
     trials: Annotated[int, Field(ge=1)]
     """How many a method has, exactly."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Gradient steps of a trial; None for those of the bench."""
     looks: Annotated[int, Field(ge=1)] = 3
     """A trial counts by the mean return of so many last looks of its learning curve."""
 
     @property
     def rule(self) -> str:
         """How a trial is chosen, in words."""
+        steps = "" if self.steps is None else f" of {self.steps:,} steps"
         return (
             f"highest mean, over tuning seeds {', '.join(map(str, self.seeds))}, of the return in "
-            f"the last {self.looks} looks of the learning curve; on the {self.tier} tier's log "
-            f"made again with data seed {self.data_seed}; of equal trials the first"
+            f"the last {self.looks} looks of the learning curve{steps}; on the {self.tier} tier's "
+            f"log made again with data seed {self.data_seed}; of equal trials the first"
         )
 
 

@@ -57,9 +57,11 @@ def trial_setups(bench: BenchRecipe, tuning: Tuning, world: str, each: BenchMeth
     """A method's trials as they are run."""
     cell = Cell(world, tuning.tier)
     data = cell_data(bench, cell, tuning.data_seed)
+    steps = {} if tuning.steps is None else {"steps": tuning.steps}
+    trials = [trial.model_copy(update={"learner": trial.learner | steps}) for trial in each.trials]
     return [
         setup(bench, data, cell, each, trial, TUNED, name=f"{each.name} #{k}")
-        for k, trial in enumerate(each.trials)
+        for k, trial in enumerate(trials)
     ]
 
 

@@ -71,6 +71,15 @@ class AbstractRepresentation(ABC):
         """
 
     @abstractmethod
+    def disagreement(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> Float[Tensor, " B"] | None:
+        """Deviation of the wanted distance among the members of an ensemble; None without one."""
+
+    @abstractmethod
     def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"] | None:
         """Which actions the method holds for out of distribution; None if it does not say."""
 

@@ -111,6 +111,14 @@ class Cvae(nn.Module, AbstractRepresentation):
     ) -> None:
         del observations, left, right
 
+    def disagreement(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> None:
+        del observations, left, right
+
     def unsupported(self, observations: Float[Tensor, "B S"]) -> None:
         del observations
 

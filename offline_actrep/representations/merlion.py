@@ -12,17 +12,23 @@ Formula (Gu et al., ICML 2022, Eq. 4-7, Alg. 2), e_i = phi(a_i; s), bar = stop-g
 
 while P and R are fitted to the logged s' and R_i through e_i, and G to the logged actions.
 
+A variant of our own: K models P and R from first weights of their own, and the mean of their K
+distances (`ensemble`). One P is sure of itself where the log has no rows, and a pseudometric of
+such guesses misleads (Zang et al., 2023); where K of them differ is what `disagreement` says.
+
 Beyond the paper: rewards and changes of state are scaled (see `outcomes`), G is fitted first,
 and the learning rate decays; with the paper's batch of 128 and rate of 0.01 the points of a log
 of 100,000 rows and 4,096 actions stay close to noise.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -107,6 +113,8 @@ class MerlionConfig:
     (`embedding` is not used then)."""
     rank: int = 32
     """Length of u_a of a bilinear encoder."""
+    ensemble: Annotated[int, Field(ge=1)] = 1
+    """K, pairs of P and R whose distances are averaged; 1 is the paper's."""
     behaviour_steps: int = 300
     """Gradient steps of G."""
     action_features: Literal["auto", "none", "table", "factors"] = "auto"
@@ -164,6 +172,13 @@ class Merlion(nn.Module, AbstractRepresentation):
         self.transition = TransitionModel(n_features, config.dim, size, config.hidden)
         self.reward = RewardModel(n_features, config.dim, config.hidden)
         self.behaviour = BehaviourModel(n_features, len(action_set), config.hidden)
+        more = range(1, config.ensemble)
+        self.more_transitions = nn.ModuleList(
+            TransitionModel(n_features, config.dim, size, config.hidden) for _ in more
+        )
+        self.more_rewards = nn.ModuleList(
+            RewardModel(n_features, config.dim, config.hidden) for _ in more
+        )
         self.frame = Frame(config.dim)
         self.reward_scale = 1.0
         self.indexed: Calibrated | None = None
@@ -209,19 +224,48 @@ class Merlion(nn.Module, AbstractRepresentation):
         left: Int64[Tensor, " B"],
         right: Int64[Tensor, " B"],
     ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-        """Both rewards are the model's here, and `left` is held for supported."""
+        """Both rewards are the models' here, and `left` is held for supported."""
         features = self.features(observations)
         point_i, point_j = self.encoder(features, left), self.encoder(features, right)
+        return l1(point_i, point_j), self._wanted(features, point_i, point_j, right).mean(dim=0)
+
+    @torch.no_grad()
+    def disagreement(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> Float[Tensor, " B"] | None:
+        if self.settings.ensemble == 1:
+            return None
+        features = self.features(observations)
+        point_i, point_j = self.encoder(features, left), self.encoder(features, right)
+        return self._wanted(features, point_i, point_j, right).std(dim=0, correction=0)
+
+    def _wanted(
+        self,
+        features: Float[Tensor, "B F"],
+        point_i: Float[Tensor, "B E"],
+        point_j: Float[Tensor, "B E"],
+        right: Int64[Tensor, " B"],
+    ) -> Float[Tensor, "K B"]:
         share = relative_probability_of(self.behaviour, features, right)
-        wanted = target_distance(
+        return target_distances(
             self,
             features,
-            self.reward(features, point_i),
-            _outcome(self, *self.transition(features, point_i)),
+            torch.stack([reward(features, point_i) for reward in self.rewards()]),
+            [_outcome(self, *model(features, point_i)) for model in self.transitions()],
             point_j,
             share <= self.settings.threshold,
         )
-        return l1(point_i, point_j), wanted
+
+    def transitions(self) -> list[TransitionModel]:
+        """P of every member of the ensemble."""
+        return [self.transition, *cast(list[TransitionModel], self.more_transitions)]
+
+    def rewards(self) -> list[RewardModel]:
+        """R of every member."""
+        return [self.reward, *cast(list[RewardModel], self.more_rewards)]
 
     @torch.no_grad()
     def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"]:
@@ -374,26 +418,35 @@ def l1(left: Float[Tensor, "B E"], right: Float[Tensor, "B E"]) -> Float[Tensor,
     return (left - right).abs().sum(dim=1)
 
 
-def target_distance(
+@torch.no_grad()
+def target_distances(
     model: Merlion,
     features: Float[Tensor, "B F"],
-    rewards_i: Float[Tensor, " B"],
-    outcome_i: tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]],
+    rewards_i: Float[Tensor, "K B"],
+    outcomes_i: Sequence[tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]],
     point_j: Float[Tensor, "B E"],
     unsupported: Bool[Tensor, " B"],
-) -> Float[Tensor, " B"]:
-    """The estimated pseudometric of logged actions i and others j; no gradient flows from it."""
-    with torch.no_grad():
-        mean_i, std_i = outcome_i
-        mean_j, std_j = _outcome(model, *model.transition(features, point_j))
-        return pseudometric(
-            reward_i=rewards_i,
-            reward_j=model.reward(features, point_j),
-            transition_distance=w2(mean_i, std_i, mean_j, std_j),
-            unsupported=unsupported,
-            gamma=model.settings.gamma,
-            penalty=model.settings.penalty,
+) -> Float[Tensor, "K B"]:
+    """The pseudometric of logged actions i and others j as each member estimates it.
+
+    No gradient flows from it.
+    """
+    distances = []
+    members = zip(model.transitions(), model.rewards(), outcomes_i, rewards_i, strict=True)
+    for transition, reward, outcome_i, reward_i in members:
+        distances.append(
+            pseudometric(
+                reward_i=reward_i,
+                reward_j=reward(features, point_j),
+                transition_distance=w2(
+                    *outcome_i, *_outcome(model, *transition(features, point_j))
+                ),
+                unsupported=unsupported,
+                gamma=model.settings.gamma,
+                penalty=model.settings.penalty,
+            )
         )
+    return torch.stack(distances)
 
 
 @torch.no_grad()
@@ -420,19 +473,35 @@ def loss(
     )
     both = model.encoder(features.repeat(2, 1), torch.cat([actions, others])).float()
     point_i, point_j = both.chunk(2)
-    mean, log_std = model.transition(features, point_i)
-    outcome_i = _outcome(model, mean, log_std)
-    target = target_distance(model, features, rewards, outcome_i, point_j, unsupported)
+    said = [transition(features, point_i) for transition in model.transitions()]
+    targets = target_distances(
+        model,
+        features,
+        rewards.expand(len(said), -1),
+        [_outcome(model, *each) for each in said],
+        point_j,
+        unsupported,
+    )
     known = data.has_next.index_select(0, rows).float()[:, None]
-    if model.settings.transition == "mean":
-        error = (mean - changes) ** 2
-    else:
-        error = negative_log_likelihood(mean, soft_clip(log_std, -5.0, 2.0), changes)
+    errors = torch.stack([_error(model, mean, std, changes) for mean, std in said]).mean(dim=0)
+    guesses = torch.stack([reward(features, point_i) for reward in model.rewards()])
     return {
-        "distance": ((l1(point_i, point_j) - target) ** 2).mean(),
-        "transition": (error * known).sum() / known.sum().clamp_min(1.0),
-        "reward": ((model.reward(features, point_i) - rewards) ** 2).mean(),
+        "distance": ((l1(point_i, point_j) - targets.mean(dim=0)) ** 2).mean(),
+        "transition": (errors * known).sum() / known.sum().clamp_min(1.0),
+        "reward": ((guesses - rewards) ** 2).mean(),
     }
+
+
+def _error(
+    model: Merlion,
+    mean: Float[Tensor, "B S"],
+    log_std: Float[Tensor, "B S"],
+    changes: Float[Tensor, "B S"],
+) -> Float[Tensor, "B S"]:
+    """What one transition model is wrong by, a coordinate each."""
+    if model.settings.transition == "mean":
+        return (mean - changes) ** 2
+    return negative_log_likelihood(mean, soft_clip(log_std, -5.0, 2.0), changes)
 
 
 def fit(
@@ -480,7 +549,7 @@ def fit(
 
 def _fit_encoder(model: Merlion, data: Outcomes, *, seed: int, on_step: OnStep | None) -> None:
     config = model.settings
-    parts = nn.ModuleList([model.encoder, model.transition, model.reward])
+    parts = nn.ModuleList([model.encoder, *model.transitions(), *model.rewards()])
     tables = model.encoder.actions.tables()
     whole = [w for w in parts.parameters() if not any(w is table for table in tables)]
     descent = Descent(whole, tables=tables, learning_rate=config.learning_rate, steps=config.steps)

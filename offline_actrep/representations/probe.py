@@ -42,6 +42,8 @@ class ProbeResult:
         spread: mean deviation of a coordinate, in the cube [-1, 1]; near 0 is collapse.
         unsupported_share: share of actions held for out of distribution, if the method says.
         distance_r2: of the points' distances against the wanted ones, on pairs not trained on.
+        disagreement: mean deviation of the wanted distance among an ensemble's members, over its
+            mean, on the same pairs; None without an ensemble.
         effect_r2: of a linear map from points to true effects within a state, if effects are known.
         neighbour_effect: mean difference of true effects between nearest points.
         random_effect: the same between random actions.
@@ -56,6 +58,7 @@ class ProbeResult:
     spread: float
     unsupported_share: float | None
     distance_r2: float | None
+    disagreement: float | None
     effect_r2: float | None
     neighbour_effect: float | None
     random_effect: float | None
@@ -96,6 +99,7 @@ def probe(
         spread=_mean([float(t.std(axis=0).mean()) for t in tables]),
         unsupported_share=None if unsupported is None else float(unsupported.float().mean()),
         distance_r2=_distance_r2(representation, observations, pairs),
+        disagreement=_disagreement(representation, observations, pairs),
         effect_r2=_optional_mean([_linear_r2(t, e) for t, e in zip(tables, truth, strict=True)]),
         neighbour_effect=near,
         random_effect=far,
@@ -175,6 +179,20 @@ def _distance_r2(
         return None
     distance, wanted = (part.numpy().astype(np.float64) for part in found)
     return _r2(((distance - wanted) ** 2).sum(), ((wanted - wanted.mean()) ** 2).sum())
+
+
+def _disagreement(
+    representation: AbstractRepresentation,
+    observations: Float32[np.ndarray, "B S"],
+    pairs: list[Int64[np.ndarray, "2 Q"]],
+) -> float | None:
+    states = torch.from_numpy(np.repeat(observations, pairs[0].shape[1], axis=0))
+    left, right = map(torch.from_numpy, np.concatenate(pairs, axis=1))
+    found = representation.disagreement(states, left, right)
+    wanted = representation.target_distance(states, left, right)
+    if found is None or wanted is None or not wanted[1].any():
+        return None
+    return float(found.mean() / wanted[1].mean())
 
 
 def _linear_r2(

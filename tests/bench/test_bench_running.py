@@ -239,6 +239,7 @@ def tuned(finished: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_the_trials_are_kept_with_what_they_came_to(tuned: Job) -> None:
     content = read_json(tuned.places.tuned)
     assert content["trials_a_method"] == 2 and "tuning seeds 101, 102" in content["rule"]
+    assert "curve of 30 steps" in content["rule"]
     methods = content["worlds"]["maze"]
     assert methods.keys() == {"MERLION-CQL", "BC"}
     for name, entry in methods.items():
@@ -250,7 +251,7 @@ def test_the_trials_are_kept_with_what_they_came_to(tuned: Job) -> None:
         scores = [trial["score"] for trial in entry["trials"]]
         assert entry["chosen"] == int(np.argmax(scores)), name
     settings = methods["MERLION-CQL"]["trials"][1]["settings"]
-    assert settings["points"]["penalty"] == 0.1
+    assert settings["points"]["penalty"] == 0.1 and settings["learner"]["steps"] == 30
 
 
 def test_the_trials_learn_on_another_log(tuned: Job) -> None:

@@ -546,3 +546,55 @@ def test_products_in_bfloat16_teach_as_well(moves_log: Log, encoder: str, softma
     config = {"encoder": encoder, "softmax": softmax, "negatives": 8}
     model = fit_quietly(moves_log, precision="bfloat16", **config)
     assert apart(model, moves_log, 0, 1) < 0.3 * apart(model, moves_log, 0, 2)
+
+
+def pairs_of(log: Log) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Some states, and two actions in each."""
+    rows = torch.arange(32)
+    return torch.from_numpy(log.observations[:32]), rows % 4, (rows * 3) % 4
+
+
+def test_an_ensemble_wants_the_mean_of_its_distances_and_says_their_deviation(
+    moves_log: Log,
+) -> None:
+    """Twins agree; one that expects three times the motion wants three times the distance."""
+    model, _ = unfitted(moves_log, MerlionConfig(hidden=8, ensemble=2, penalty=0.0))
+    pairs = pairs_of(moves_log)
+    model.more_transitions[0].load_state_dict(model.transition.state_dict())
+    with torch.no_grad():
+        for reward in model.rewards():
+            reward.net[-1].weight.zero_()  # every action pays the same
+    alone = model.target_distance(*pairs)[1]
+    assert_close(model.disagreement(*pairs), torch.zeros(32))
+    with torch.no_grad():
+        for weight in model.more_transitions[0].net[-1].parameters():
+            weight.mul_(3.0)
+    assert_close(model.target_distance(*pairs)[1], 2 * alone)  # (d + 3 d) / 2
+    assert_close(model.disagreement(*pairs), alone)  # deviation of d and 3 d
+    assert (alone > 0).any()
+
+
+def test_a_lone_model_does_not_disagree(moves_log: Log) -> None:
+    model, _ = unfitted(moves_log, MerlionConfig(hidden=8))
+    assert model.disagreement(*pairs_of(moves_log)) is None
+
+
+def test_every_member_of_an_ensemble_learns_and_is_saved(moves_log: Log) -> None:
+    config = replace(SMALL, ensemble=3)
+    before, _ = unfitted(moves_log, config)
+    model = fit(moves_log, config=config, features=FeatureConfig(), seed=0)
+    tables = model.state_dict()
+    for name in ("transition", "reward", "more_transitions.1", "more_rewards.0"):
+        first = next(name_ for name_ in tables if name_.startswith(name + "."))
+        assert not torch.equal(tables[first], before.state_dict()[first]), name
+    starts = [member.net[0].weight for member in model.transitions()]
+    assert not torch.equal(starts[0], starts[1]) and not torch.equal(starts[1], starts[2])
+    again = restore(model.action_set, json.loads(json.dumps(model.config())), model.tensors())
+    assert_close(again.disagreement(*pairs_of(moves_log)), model.disagreement(*pairs_of(moves_log)))
+    assert (model.disagreement(*pairs_of(moves_log)) > 0).any()
+
+
+@pytest.mark.parametrize("ensemble", [0, -1])
+def test_an_ensemble_of_none_is_refused(ensemble: int) -> None:
+    with pytest.raises(ValueError, match="ensemble"):
+        MerlionConfig(ensemble=ensemble)

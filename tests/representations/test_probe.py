@@ -69,6 +69,14 @@ class Known(AbstractRepresentation):
         gap = (self.embed(observations, left) - self.embed(observations, right)).abs().sum(dim=1)
         return gap, gap
 
+    def disagreement(
+        self,
+        observations: Float[Tensor, "B S"],
+        left: Int64[Tensor, " B"],
+        right: Int64[Tensor, " B"],
+    ) -> Float[Tensor, " B"]:
+        return 0.25 * self.target_distance(observations, left, right)[1]
+
     def unsupported(self, observations: Float[Tensor, "B S"]) -> Bool[Tensor, "B A"]:
         return (torch.arange(64) < 16).expand(len(observations), -1)
 
@@ -93,6 +101,7 @@ def test_true_effects_as_points_are_perfect(log: Log) -> None:
     assert 1.8 < found.rank <= 2.0
     assert found.unsupported_share == 0.25
     assert found.distance_r2 == pytest.approx(1.0)
+    assert found.disagreement == pytest.approx(0.25)
 
 
 def test_some_actions_stand_for_all_where_there_are_many(
@@ -121,6 +130,7 @@ def test_random_points_tell_nothing_of_effects(log: Log) -> None:
     assert found.neighbour_ratio is not None and 0.8 < found.neighbour_ratio < 1.2
     assert found.round_trip == 1.0
     assert found.distance_r2 is None and found.unsupported_share is None
+    assert found.disagreement is None
 
 
 @pytest.mark.parametrize("place", [0.0, 0.3])
