@@ -26,7 +26,11 @@ from offline_actrep.files.store import write_store as write_store
 from offline_actrep.nets.features import FeatureConfig as FeatureConfig
 from offline_actrep.offline.bridge import replay_buffer as replay_buffer
 from offline_actrep.offline.train import train as train
+from offline_actrep.online.action_values import action_values as action_values
+from offline_actrep.online.train import train_online as train_online
 from offline_actrep.ope.propensities import estimate_propensities as estimate_propensities
+from offline_actrep.plots import ValuedState as ValuedState
+from offline_actrep.plots import value_map as value_map
 from offline_actrep.recipe import read_recipe as read_recipe
 from offline_actrep.relabel import Relabelled as Relabelled
 from offline_actrep.relabel import relabel as relabel

@@ -372,19 +372,37 @@ class ValuedState:
     Attributes:
         title: which state.
         values: of every action, in units of reward.
-        points: by the representation's name.
+        points: by the representation's name, in the order of the columns.
+
+    Raises:
+        ValueError: another number of points than of values, or a value that is not finite.
     """
 
     title: str
     values: Float[np.ndarray, " A"]
     points: Mapping[str, Float[np.ndarray, "A _"]]
 
+    def __post_init__(self) -> None:
+        lost = np.flatnonzero(~np.isfinite(self.values))
+        if len(lost):
+            raise ValueError(
+                f"{self.title!r}: the value of action {lost[0]} is {self.values[lost[0]]}; every "
+                "action needs a finite one"
+            )
+        for name, points in self.points.items():
+            if len(points) != len(self.values):
+                raise ValueError(
+                    f"{self.title!r}: {name} has points of {len(points)} actions, there are "
+                    f"values of {len(self.values)}"
+                )
+
 
 def value_map(states: Sequence[ValuedState], *, label: str) -> Figure:
     """Are actions of like worth neighbours? A row a state, a column a representation.
 
-    The colour is the value; one bar serves all panels of a state and leaves out the 2 % at either
-    end. Under a panel stands its `mixing`. Points of more than two coordinates are projected.
+    The colour is the value; one bar serves all panels of a state, and the 2 % at either end have
+    the colour of the end. Under a panel stands its `mixing`, of the points as they are; points of
+    more than two coordinates are drawn in their two main directions (`project`).
 
     Args:
         states: rows; all with the same representations.
@@ -396,7 +414,7 @@ def value_map(states: Sequence[ValuedState], *, label: str) -> Figure:
     names = list(states[0].points) if states else []
     if not names or any(list(state.points) != names for state in states):
         raise ValueError("a map of values needs states, all with the same representations")
-    figure = new_figure(1.5 + 2.1 * len(names), 0.9 + 2.4 * len(states), layout="compressed")
+    figure = new_figure(1.5 + 2.1 * len(names), 0.6 + 2.4 * len(states), layout="compressed")
     grid = figure.subplots(len(states), len(names), squeeze=False)
     for place, (row, state) in enumerate(zip(grid, states, strict=True)):
         low, high = np.quantile(state.values, (0.02, 0.98)).tolist()
@@ -406,25 +424,37 @@ def value_map(states: Sequence[ValuedState], *, label: str) -> Figure:
             if not place:
                 ax.set_title(wrap(name, 20), fontsize=10.5)
         row[0].set_ylabel(wrap(state.title, 26))
-        below, above = state.values.min() < low, state.values.max() > high
-        extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
-        bar = figure.colorbar(drawn, ax=row.tolist(), extend=extend, aspect=16, pad=0.02)
+        bar = figure.colorbar(drawn, ax=row.tolist(), extend="both", aspect=16, pad=0.02)
         bar.set_label(plain(label))
         bar.outline.set_visible(False)  # type: ignore[operator]
+    figure.supxlabel(wrap(_MIXING, 32 * len(names)), fontsize=9, color=GREY)
     return figure
+
+
+_MIXING = (
+    "mixing: how much the values of an action and its nearest point's action differ, over how "
+    "much any two differ (0 sorted, 1 mixed)"
+)
 
 
 def _draw_values(
     ax: Axes, points: np.ndarray, values: np.ndarray, ends: tuple[float, float]
 ) -> PathCollection:
-    """The points in the square, in an order that hides no value behind another."""
-    ax.set(aspect="equal", xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), xticks=(), yticks=())
+    """The points, those of usual values below; in the square, or a view that fits a projection."""
+    flat = project(points)
+    middle, reach = np.zeros(2), 1.04
+    if points.shape[1] > 2:
+        middle = (flat.max(axis=0) + flat.min(axis=0)) / 2
+        reach = 1.04 * float(np.abs(flat - middle).max()) or 1.0
+    (left, low), (right, high) = middle - reach, middle + reach
+    ax.set(aspect="equal", xlim=(left, right), ylim=(low, high), xticks=(), yticks=())
     ax.spines[:].set_color(GREY)
     ax.set_facecolor(FAINT)
-    order = np.random.default_rng(0).permutation(len(values))
+    drawn = np.random.default_rng(0).permutation(len(values))
+    order = drawn[np.argsort(np.abs(values - np.median(values))[drawn], kind="stable")]
     size = float(np.clip(16_000 / len(values), 3, 14))
     return ax.scatter(
-        *project(points)[order].T,
+        *flat[order].T,
         c=values[order],
         s=size,
         cmap="viridis",
@@ -435,11 +465,16 @@ def _draw_values(
 
 
 def mixing(points: Float[np.ndarray, "A E"], values: Float[np.ndarray, " A"]) -> float:
-    """How much an action's value tells of its neighbour's: 0 all, 1 nothing; NaN of one value.
+    """How much an action's value tells of its neighbour's: 0 all, 1 nothing.
 
-    Mean difference of value between an action and the one whose point is nearest (l1), over that
-    between two actions drawn at random.
+    Mean difference of value between an action and the one whose point is nearest (l1; one of them
+    where several are), over that between two actions drawn at random. NaN if all values are equal.
+
+    Raises:
+        ValueError: fewer than two actions.
     """
+    if len(values) < 2:
+        raise ValueError(f"neighbours are two actions at least, got {len(values)}")
     exact = values.astype(np.float64)
     nearest = np.asarray(KDTree(points).query(points, k=2, p=1)[1])
     itself = nearest[:, 0] == np.arange(len(points))

@@ -17,7 +17,7 @@ from offline_actrep.files.toml import Strict, read_toml
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.learner import CONTINUOUS, LearnerConfig
 from offline_actrep.offline.train import settings as learner_settings
-from offline_actrep.online.learners import POINTS, OnlineConfig
+from offline_actrep.online.learners import JUDGE_POINTS, POINTS, OnlineConfig
 from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
@@ -223,6 +223,21 @@ class EvaluateRecipe(Strict):
     last."""
 
 
+class ValuesRecipe(Strict):
+    """`[values]`: the report draws points in the colours of what actions are truly worth."""
+
+    learner: str
+    """Name of the [[online]] learner whose policy leads to the states and whose critic judges; any
+    but sac and td3."""
+    representations: Annotated[tuple[str, ...] | None, Field(min_length=1)] = None
+    """Names of the representations that are compared, a column each; None for all."""
+    decisions: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 10)
+    """A state, and a row, each: how many decisions of an episode lie before it."""
+    outcomes: Annotated[int, Field(ge=1)] = 32
+    """Draws of the world's step that are averaged; 1 where an episode's chance is settled when it
+    begins."""
+
+
 class Recipe(Strict):
     """The whole pipeline."""
 
@@ -248,6 +263,8 @@ class Recipe(Strict):
     estimated_on: str | None = None
     """Name of the representation whose points FQE's Q sees for learners of ids; None for one
     output an id."""
+
+    values: ValuesRecipe | None = None
 
     @property
     def policies(self) -> tuple[LearnerRecipe | OnlineLearnerRecipe, ...]:
@@ -277,9 +294,23 @@ class Recipe(Strict):
                 raise ValueError(f"estimated names {name!r}; there are learners {learners}")
         if self.estimated_on is not None and self.estimated_on not in points:
             raise ValueError(f"estimated_on is {self.estimated_on!r}; there are {points}")
+        self._check_values(points)
         if self.log.collect is not None and self.world is None:
             raise ValueError("[log.collect] plays a world: add a [world] table")
         return self
+
+    def _check_values(self, points: list[str]) -> None:
+        if self.values is None:
+            return
+        judges = [each.name for each in self.online if each.method not in JUDGE_POINTS]
+        if self.values.learner not in judges:
+            raise ValueError(
+                f"values.learner is {self.values.learner!r}; of [[online]] there are {judges} "
+                "whose critic judges states"
+            )
+        wanted = points if self.values.representations is None else self.values.representations
+        if not wanted or not set(wanted) <= set(points):
+            raise ValueError(f"values asks for representations {list(wanted)}; there are {points}")
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -47,7 +47,7 @@ from offline_actrep.files.parquet import (
 )
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.train import Policy, train
-from offline_actrep.online.policies import OnlinePolicy
+from offline_actrep.online.policies import Critic, OnlinePolicy
 from offline_actrep.online.train import train_online
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.recipe import (
@@ -65,6 +65,7 @@ from offline_actrep.saved import (
     load_representation,
     save_policy,
     save_representation,
+    write_critic,
     write_policy,
 )
 
@@ -163,8 +164,13 @@ class Layout:
             self.recipe.evaluate.model_dump(mode="json", exclude={"episodes"}),
             None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
             seed,
+            *(("critic",) if self.keeps_critic(learner) else ()),
         )
         return self.folder / "policies" / f"{learner.name}-seed{seed}-{key}"
+
+    def keeps_critic(self, learner: AnyLearner) -> bool:
+        """Whether the critic, too, is kept in the policy's folder: it judges all actions."""
+        return self.recipe.values is not None and self.recipe.values.learner == learner.name
 
     def judgement(self, learner: AnyLearner, seed: int) -> Path:
         """The folder of a policy's returns and estimates."""
@@ -427,7 +433,7 @@ def make_policy(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -
         look, on_step = _Look(layout, seed, draft / CANDIDATES), _telling(tell, stage)
         with costing() as cost:
             if isinstance(learner, OnlineLearnerRecipe):
-                policy = _train_in_world(layout, learner, seed, look, on_step)
+                policy = _train_in_world(layout, learner, seed, look, on_step, draft)
             else:
                 policy = _train_on_log(layout, learner, seed, look, on_step)
             cost.pauses = look.seconds
@@ -456,10 +462,20 @@ def _train_on_log(
 
 
 def _train_in_world(
-    layout: Layout, learner: OnlineLearnerRecipe, seed: int, look: "_Look", on_step: OnStep
+    layout: Layout,
+    learner: OnlineLearnerRecipe,
+    seed: int,
+    look: "_Look",
+    on_step: OnStep,
+    draft: Path,
 ) -> OnlinePolicy:
+    """The policy; its critic, where it is to be kept, is written into the draft."""
     world, points = layout.world(learner.worlds), layout.representation(learner)
     assert world is not None
+
+    def keep(critic: Critic) -> None:
+        write_critic(critic, draft)
+
     return train_online(
         world,
         learner.method,
@@ -471,6 +487,7 @@ def _train_in_world(
         features=layout.recipe.features.config(world.observation_names),
         on_step=on_step,
         on_checkpoint=lambda step, policy: look(step, policy, {}),
+        on_critic=keep if layout.keeps_critic(learner) else None,
         checkpoint_every=max(1, learner.steps // layout.recipe.evaluate.curve_points),
         **asdict(learner.config(layout.recipe.gamma)),
     )

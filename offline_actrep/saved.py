@@ -23,7 +23,7 @@ from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import Policy, untrained
 from offline_actrep.online import policies as online
-from offline_actrep.online.policies import NetworkActor, NetworkPolicy, OnlinePolicy
+from offline_actrep.online.policies import Critic, NetworkActor, NetworkPolicy, OnlinePolicy
 from offline_actrep.representations import catalog
 
 
@@ -73,6 +73,23 @@ def write_policy(policy: Policy | OnlinePolicy, draft: Path) -> None:
     if isinstance(policy, DecodedPolicy):
         (draft / "representation").mkdir()
         _write_representation(policy.representation, draft / "representation")
+
+
+def write_critic(critic: Critic, draft: Path) -> None:
+    """A critic's files into an artifact that is being written, beside its policy's."""
+    write_json(draft / "critic.json", online.describe_critic(critic))
+    write_tensors(draft / "critic.safetensors", online.tensors(critic))
+
+
+def load_critic(folder: str | Path) -> Critic:
+    """What `write_critic` wrote.
+
+    Raises:
+        ValueError: the folder is not finished, or no critic was kept in it.
+    """
+    place = _whole(folder, "critic")
+    content = read_json(place / "critic.json")
+    return online.restore_critic(content, read_tensors(place / "critic.safetensors"))
 
 
 def _of_learner(

@@ -16,11 +16,13 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.files.artifact import read_json, write_json, write_text
 from offline_actrep.offline.d3rlpy_learner import VERSION as D3RLPY_VERSION
+from offline_actrep.online.action_values import ActionValues, action_values
+from offline_actrep.recipe import ValuesRecipe
 from offline_actrep.report import FigureFile, Section, Table, markdown_table, write_report
 from offline_actrep.representations.probe import distance_pairs
 from offline_actrep.rollout import play
 from offline_actrep.run import EVALUATION_SEED, Layout
-from offline_actrep.saved import load_policy, load_representation
+from offline_actrep.saved import load_critic, load_policy, load_representation
 from offline_actrep.simulators.maze import Maze
 
 
@@ -41,6 +43,7 @@ def summarise(layout: Layout) -> Path:
         *_curves(found, figures),
         *_walks(layout, figures),
         *_points(layout, log, found, figures),
+        *_values(layout, figures),
         _log_section(log, figures),
     ]
     return write_report(
@@ -61,7 +64,7 @@ def summarise(layout: Layout) -> Path:
 
 
 def publish(layout: Layout, folder: Path) -> list[Path]:
-    """Keeps a finished run's findings beside its recipe: JSON, a Markdown table, two figures.
+    """Keeps a finished run's findings beside its recipe: JSON, a Markdown table, figures.
 
     A row a policy and seed: mean returns, estimates, seconds, the learning curve; with what made
     them. Single episodes stay in the run's folder.
@@ -97,10 +100,14 @@ def publish(layout: Layout, folder: Path) -> list[Path]:
     )
     write_text(folder / f"{name}.md", f"# {layout.recipe.title or name}\n\n{text}\n")
     kept = [folder / f"{name}.json", folder / f"{name}.md"]
-    for figure in ("curves", "results"):
+    for figure, copy in (
+        ("curves", f"{name}-curves.png"),
+        ("results", f"{name}-results.png"),
+        ("values", f"{name}.png"),
+    ):
         drawn = layout.folder / "figures" / f"{figure}.png"
         if drawn.is_file():
-            kept.append(Path(shutil.copy(drawn, folder / f"{name}-{figure}.png")))
+            kept.append(Path(shutil.copy(drawn, folder / copy)))
     return kept
 
 
@@ -337,6 +344,7 @@ PROBED = {
     "spread": "spread",
     "unsupported_share": "called unsupported",
     "distance_r2": "distance R2",
+    "disagreement": "disagreement",
     "effect_r2": "linear R2 of true effect",
     "neighbour_ratio": "neighbour ratio",
     "fit_seconds": "fit seconds",
@@ -394,6 +402,59 @@ def _map(
             file,
             f"{representation}: all actions' points; the star is what {learners[0].name} wants.",
         )
+    ]
+
+
+def _values(layout: Layout, figures: Path) -> list[Section]:
+    """Two or more states, the points of all actions, by what a learner in the world knows."""
+    asked, seed = layout.recipe.values, layout.recipe.seeds[0]
+    if asked is None:
+        return []
+    wanted = asked.representations or [each.name for each in layout.recipe.representations]
+    points = {
+        each.name: load_representation(layout.points(each, seed) / "representation")
+        for each in layout.recipe.representations
+    }
+    states = []
+    for decisions, found in zip(asked.decisions, _action_values(layout, asked), strict=True):
+        state = torch.from_numpy(found.observation[None])
+        tables = {name: points[name].table(state)[0].numpy() for name in wanted}
+        title = (
+            f"after {decisions} decision{'s' * (decisions != 1)}" if decisions else "at the start"
+        )
+        states.append(plots.ValuedState(title, found.values, tables))
+    file = plots.save(
+        plots.value_map(states, label="Q (discounted reward)"), figures / "values.png"
+    )
+    text = (
+        "Do actions of like worth have like points? The colour is what an action is worth in a "
+        f"state: the world's own next step, and then what {asked.learner}, which learnt in the "
+        "world, came to expect. No representation has seen these values. Mixing: the mean "
+        "difference of value between an action and the one with the nearest point, over that "
+        "between any two actions; 0 is sorted, 1 says nothing."
+    )
+    caption = "All actions' points: a row a state, a column a representation."
+    return [Section("What actions are worth", text, (), (FigureFile(file, caption),))]
+
+
+def _action_values(layout: Layout, asked: ValuesRecipe) -> list[ActionValues]:
+    """Of all actions, in each state that is asked for."""
+    seed = layout.recipe.seeds[0]
+    (learner,) = (each for each in layout.recipe.online if each.name == asked.learner)
+    folder = layout.policy(learner, seed)
+    policy, critic = load_policy(folder), load_critic(folder)
+    world = layout.world(len(policy.action_set))
+    assert world is not None
+    return [
+        action_values(
+            world,
+            policy,
+            critic,
+            decisions=decisions,
+            seed=EVALUATION_SEED + seed,
+            outcomes=asked.outcomes,
+        )
+        for decisions in asked.decisions
     ]
 
 

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 from offline_actrep import plots
 from offline_actrep.core.estimate import Estimate
-from offline_actrep.plots import Curve, PointPanel, Scene
+from offline_actrep.plots import Curve, PointPanel, Scene, ValuedState
 
 STEPS = np.array([0, 1000, 2000])
 SCENE = Scene(
@@ -49,6 +49,15 @@ def panel(**changes: object) -> PointPanel:
     return PointPanel(**{**given, **changes})
 
 
+def valued(title: str = "start", names: str = "ab", **changes: object) -> ValuedState:
+    generator = np.random.default_rng(0)
+    given: dict = {
+        "values": np.arange(20.0),
+        "points": {name: generator.uniform(-1, 1, (20, 2)) for name in names},
+    }
+    return ValuedState(title, **{**given, **changes})
+
+
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -69,6 +78,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "points": lambda: plots.point_map([panel(chosen=np.array([0.5, -0.5]))]),
     "wheel": lambda: plots.point_map([panel(colour=np.full((20, 3), 0.5))]),
     "map": lambda: plots.point_map([panel(), panel(colour=np.full((20, 3), 0.5))] * 3),
+    "values": lambda: plots.value_map([valued(), valued(LONG)], label="Q (reward)"),
+    "one value map": lambda: plots.value_map([valued(names="a")], label="Q (reward)"),
+    "four representations": lambda: plots.value_map(
+        [valued(names=("transition", LONG, "reconstruction", "MERLION"))] * 2, label="Q (reward)"
+    ),
     "walks": lambda: plots.trajectories(SCENE, {"a": [WALK, LONG_WALK]}),
     "many walks": lambda: plots.trajectories(SCENE, {f"{LONG} {i}": [WALK] for i in range(5)}),
     "films": lambda: plots.film_strips([strip(3), strip(1)]),
@@ -345,6 +359,98 @@ def test_a_short_last_row_and_no_panels() -> None:
     assert sum(bool(ax.get_title()) for ax in figure.axes) == 5
     with pytest.raises(ValueError, match="at least one panel"):
         plots.point_map([])
+
+
+def test_a_map_of_values_is_a_row_a_state_and_a_column_a_representation() -> None:
+    states = [valued("start"), valued("later", values=np.arange(20.0) ** 2)]
+    figure = plots.value_map(states, label="Q (reward)")
+    *panels, first_bar, second_bar = figure.axes
+    assert [ax.get_title() for ax in panels] == ["a", "b", "", ""]
+    assert [ax.get_ylabel() for ax in panels] == ["start", "", "later", ""]
+    assert first_bar.get_ylabel() == second_bar.get_ylabel() == "Q (reward)"
+    for ax, (state, name) in zip(panels, [(s, n) for s in states for n in "ab"], strict=True):
+        (dots,) = ax.collections
+        drawn = np.column_stack([np.asarray(dots.get_offsets()), dots.get_array()])
+        wanted = np.column_stack([state.points[name], state.values])
+        np.testing.assert_allclose(drawn[drawn[:, 2].argsort()], wanted)
+        said = plots.mixing(state.points[name], state.values)
+        assert ax.get_xlabel() == f"mixing {said:.2f}"
+        assert dots.get_clim() == pytest.approx(np.quantile(state.values, (0.02, 0.98)))
+    assert "0 sorted, 1 mixed" in figure.get_supxlabel()
+
+
+def test_a_map_of_values_shows_points_of_any_length_in_the_plane() -> None:
+    points = np.random.default_rng(1).uniform(-1, 1, (20, 6)).astype(np.float32)
+    figure = plots.value_map([valued(points={"six": points})], label="Q")
+    offsets = np.asarray(figure.axes[0].collections[0].get_offsets())
+    np.testing.assert_allclose(
+        np.sort(offsets, axis=0), np.sort(plots.project(points), axis=0), atol=1e-12
+    )
+    assert figure.axes[0].get_xlabel() == f"mixing {plots.mixing(points, np.arange(20.0)):.2f}"
+    (left, right), (low, high) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
+    assert right - left == pytest.approx(1.04 * np.ptp(offsets, axis=0).max())
+    assert (left, low) < tuple(offsets.min(axis=0)) and tuple(offsets.max(axis=0)) < (right, high)
+    square = plots.value_map([valued(points={"two": points[:, :2] / 9})], label="Q").axes[0]
+    assert square.get_xlim() == square.get_ylim() == (-1.04, 1.04), "two coordinates are the cube"
+
+
+def test_no_rare_value_lies_under_a_common_one() -> None:
+    values = np.where(np.arange(20) < 3, np.array([9.0, -9.0, 4.0])[np.arange(20) % 3], 1.0)
+    (dots,) = plots.value_map([valued(names="a", values=values)], label="Q").axes[0].collections
+    assert dots.get_array()[-3:].tolist() == [4.0, 9.0, -9.0]
+
+
+def test_values_without_states_or_of_other_representations_are_refused() -> None:
+    for states in ([], [valued(names="")], [valued(), valued(names="ba")]):
+        with pytest.raises(ValueError, match="all with the same representations"):
+            plots.value_map(states, label="Q")
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_state_whose_values_and_points_do_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'start': a has points of 20 actions, .* of 19"):
+        valued(values=np.arange(19.0))
+    with pytest.raises(ValueError, match="the value of action 3 is nan"):
+        valued(values=np.where(np.arange(20) == 3, np.nan, 1.0))
+
+
+def test_mixing_by_hand() -> None:
+    """On a line at 0, 1, 3, 7: the nearest of each is 1, 0, 1, 3 places along."""
+    line = np.array([[0.0], [1.0], [3.0], [7.0]])
+    values = np.array([0.0, 2.0, 3.0, 9.0])
+    near = (2 + 2 + 1 + 6) / 4
+    far = (2 + 3 + 9 + 1 + 7 + 6) / 6
+    assert plots.mixing(line, values) == pytest.approx(near / far)
+    assert plots.mixing(10 * line, -values) == pytest.approx(near / far)
+
+
+def test_mixing_measures_with_the_distance_that_decodes() -> None:
+    """From the origin (3, 0) is nearer than (2, 2) in l1, and further in l2."""
+    points = np.array([[0.0, 0.0], [3.0, 0.0], [2.0, 2.0], [9.0, 9.0]])
+    values = np.array([0.0, 1.0, 50.0, 50.0])
+    near = (1 + 1 + 49 + 0) / 4
+    far = (1 + 50 + 50 + 49 + 49 + 0) / 6
+    assert plots.mixing(points, values) == pytest.approx(near / far)
+
+
+def test_mixing_is_one_for_noise_and_none_for_an_order() -> None:
+    generator = np.random.default_rng(0)
+    points, noise = generator.uniform(-1, 1, (4000, 2)), generator.normal(size=4000)
+    assert plots.mixing(points, noise) == pytest.approx(1, abs=0.05)
+    assert plots.mixing(points, points[:, 0]) < 0.05
+
+
+def test_actions_of_one_point_are_neighbours_and_no_action_is_its_own() -> None:
+    points = np.array([[0.0], [0.0], [0.0], [5.0], [5.0]])
+    assert plots.mixing(points, np.array([1.0, 1, 1, 4, 4])) == 0
+    pairs = np.array([[0.0], [0.0], [5.0], [5.0]])
+    assert plots.mixing(pairs, np.array([0.0, 1, 0, 1])) == pytest.approx(1 / (4 / 6))
+
+
+def test_one_value_has_no_mixing_and_one_action_no_neighbour() -> None:
+    assert np.isnan(plots.mixing(np.array([[0.0], [1.0]]), np.ones(2)))
+    with pytest.raises(ValueError, match="two actions at least, got 1"):
+        plots.mixing(np.zeros((1, 2)), np.ones(1))
 
 
 def test_walks_are_drawn_in_the_scene() -> None:

@@ -257,6 +257,42 @@ def test_learning_in_the_world_needs_one(tmp_path: Path) -> None:
         Recipe.model_validate(content)
 
 
+VALUES = """
+[values]
+learner = "in the world"
+"""
+
+
+def test_values_are_judged_by_a_learner_in_the_world(tmp_path: Path) -> None:
+    base = write_recipe(tmp_path / "base").read_text(encoding="utf-8")
+    recipe = read_recipe(write_recipe(tmp_path, text=base + ONLINE + VALUES))
+    assert recipe.values is not None
+    assert (recipe.values.learner, recipe.values.decisions) == ("in the world", (0, 10))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('learner = "in the world"', 'learner = "on ids"', r"there are \['in the world'\] whose"),
+        ('method = "ppo"', 'method = "sac"', r"of \[\[online\]\] there are \[\] whose critic"),
+        ("[values]", '[values]\nrepresentations = ["other"]', r"representations \['other'\]"),
+        ("[values]", "[values]\nrepresentations = []", "values.representations"),
+        ("[values]", "[values]\ndecisions = []", "values.decisions"),
+        ("[values]", "[values]\ndecisions = [-1]", "values.decisions"),
+        ("[values]", "[values]\noutcomes = 0", "values.outcomes"),
+    ],
+)
+def test_values_that_cannot_be_drawn_are_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    base = write_recipe(tmp_path / "base").read_text(encoding="utf-8")
+    asked = ONLINE + VALUES
+    assert old in asked
+    file = write_recipe(tmp_path, text=base + asked.replace(old, new))
+    with pytest.raises(ValueError, match=said):
+        read_recipe(file)
+
+
 def test_a_recipe_without_any_learner_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[\[learners\]\] or \[\[online\]\]"):
         Recipe.model_validate({"name": "n", "log": {"path": "log.parquet"}})

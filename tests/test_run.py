@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny import write_recipe
@@ -18,7 +19,7 @@ from tiny import write_recipe
 from offline_actrep.files.artifact import DONE, is_whole, read_json
 from offline_actrep.recipe import read_recipe
 from offline_actrep.run import Event, Layout, run
-from offline_actrep.saved import load_policy, load_representation
+from offline_actrep.saved import load_critic, load_policy, load_representation
 from offline_actrep.summary import publish, summarise
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
@@ -350,6 +351,38 @@ def test_learners_in_the_world_stand_beside_those_of_the_log(tmp_path: Path) -> 
     run(recipe, tmp_path / "a", on_event=events.append)
     assert ends(events)["train ids in the world seed 0"] == "kept"
     summarise(alone)
+
+
+def test_values_keep_the_critic_and_are_drawn_and_published(tmp_path: Path) -> None:
+    online = (
+        '\n[[online]]\nname = "ids in the world"\nmethod = "discrete_ppo"\n'
+        "steps = 64\nworlds = 8\nsettings = " + SHORT + "\n"
+    )
+    asked = '\n[values]\nlearner = "ids in the world"\ndecisions = [0, 3]\noutcomes = 2\n'
+    base = write_recipe(tmp_path / "base", ("seeds = [0, 1]", "seeds = [0]"))
+    text = base.read_text(encoding="utf-8") + online
+    plain = read_recipe(write_recipe(tmp_path / "plain", text=text))
+    valued = read_recipe(write_recipe(tmp_path / "valued", text=text + asked))
+    layout = run(plain, tmp_path / "runs")
+    (learner,) = plain.online
+    without = layout.policy(learner, 0)
+    with pytest.raises(ValueError, match="holds no finished critic"):
+        load_critic(without)
+    events: list[Event] = []
+    layout = run(valued, tmp_path / "runs", on_event=events.append)
+    assert ends(events)["train on ids seed 0"] == "kept"
+    assert ends(events)["train ids in the world seed 0"] != "kept", "its critic was not there"
+    trained = layout.policy(learner, 0)
+    assert trained != without
+    seen = layout.read_log().observations[:5]
+    assert np.isfinite(load_critic(trained).values(seen)).all()
+    same = load_policy(trained).choose(seen) == load_policy(without).choose(seen)
+    assert same.all(), "keeping the critic is nothing to the policy"
+    assert "What actions are worth" in summarise(layout).read_text(encoding="utf-8")
+    drawn = layout.folder / "figures" / "values.png"
+    kept = publish(layout, tmp_path / "kept")
+    assert kept[-1] == tmp_path / "kept" / "tiny.png"
+    assert kept[-1].read_bytes() == drawn.read_bytes()
 
 
 def test_fqe_chooses_among_the_last_looks_without_seeing_the_world(tmp_path: Path) -> None:

@@ -26,11 +26,16 @@ class Draws:
     Args:
         seed: an integer, or a `SeedSequence`.
         n_worlds: B.
+        alike: all streams are the first one: worlds that act alike then live one life.
     """
 
-    def __init__(self, seed: int | np.random.SeedSequence, n_worlds: int) -> None:
+    def __init__(
+        self, seed: int | np.random.SeedSequence, n_worlds: int, *, alike: bool = False
+    ) -> None:
         source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         self.counters = source.generate_state(n_worlds, np.uint64)
+        if alike:
+            self.counters[:] = self.counters[0]
 
     def uniform(
         self, lanes: int, worlds: Bool[np.ndarray, " B"] | None = None

@@ -60,9 +60,12 @@ class AbstractSimulator(gym.vector.VectorEnv):
         self._ended = np.zeros(n_worlds, bool)
         self.reseed(seed)
 
-    def reseed(self, seed: int | np.random.SeedSequence) -> None:
-        """Begins every world's stream of random numbers anew; worlds stay where they are."""
-        self.draws = Draws(seed, self.num_envs)
+    def reseed(self, seed: int | np.random.SeedSequence, *, alike: bool = False) -> None:
+        """Begins every world's stream of random numbers anew; worlds stay where they are.
+
+        Alike, all worlds draw the numbers of the first.
+        """
+        self.draws = Draws(seed, self.num_envs, alike=alike)
 
     @abstractmethod
     def restart(self, worlds: Bool[np.ndarray, " B"]) -> Float32[np.ndarray, "B S"]:

@@ -10,6 +10,8 @@ POINTS = ("ppo", "a2c", "vpg", "sac", "td3")
 """Learners of points."""
 IDS = ("discrete_ppo", "discrete_a2c")
 """Learners of ids."""
+JUDGE_POINTS = ("sac", "td3")
+"""Learners whose critic judges points in a state; that of all others judges states."""
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})

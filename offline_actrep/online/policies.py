@@ -119,7 +119,7 @@ class Critic:
 
 
 def describe(inner: NetworkActor | NetworkPolicy) -> dict[str, Any]:
-    """What JSON must hold to make it again."""
+    """What JSON must hold to make a policy again."""
     sizes = _sizes(inner.network)
     return {
         "method": inner.learner,
@@ -133,7 +133,18 @@ def describe(inner: NetworkActor | NetworkPolicy) -> dict[str, Any]:
     }
 
 
-def tensors(inner: NetworkActor | NetworkPolicy) -> dict[str, Tensor]:
+def describe_critic(critic: Critic) -> dict[str, Any]:
+    """What JSON must hold to make a critic again."""
+    return {
+        "hidden": _sizes(critic.network)[1:-1],
+        "features": asdict(critic.features.config),
+        "observation_size": len(critic.features.shift),
+        "reward_scale": critic.reward_scale,
+        "gamma": critic.gamma,
+    }
+
+
+def tensors(inner: NetworkActor | NetworkPolicy | Critic) -> dict[str, Tensor]:
     """What safetensors must hold to make it again."""
     return {
         f"{part}.{name}": tensor.detach().clone()
@@ -149,21 +160,34 @@ def restore(
     representation: AbstractRepresentation | None,
 ) -> OnlinePolicy:
     """From what `describe` and `tensors` gave; the representation is that of the points."""
+    shape = content["network"]
+    network, features = _parts(content, shape["hidden"], content["action_size"], parts)
+    if representation is None:
+        return NetworkPolicy(content["method"], network, features, action_set)
+    actor = NetworkActor(content["method"], network, features, shape["squash"])
+    return DecodedPolicy(actor, representation)
+
+
+def restore_critic(content: dict[str, Any], parts: dict[str, Tensor]) -> Critic:
+    """From what `describe_critic` and `tensors` gave."""
+    network, features = _parts(content, content["hidden"], 1, parts)
+    return Critic(network, features, reward_scale=content["reward_scale"], gamma=content["gamma"])
+
+
+def _parts(
+    content: dict[str, Any], hidden: list[int], outputs: int, parts: dict[str, Tensor]
+) -> tuple[nn.Sequential, ObservationFeatures]:
     features = ObservationFeatures(
         content["observation_size"], FeatureConfig(**content["features"])
     )
-    shape = content["network"]
     with seeded(0):  # first weights are drawn, and then replaced
-        network = mlp([features.size, *shape["hidden"], content["action_size"]])
+        network = mlp([features.size, *hidden, outputs])
     for part, module in (("network", network), ("features", features)):
         prefix = f"{part}."
         module.load_state_dict(
             {k.removeprefix(prefix): v for k, v in parts.items() if k.startswith(prefix)}
         )
-    if representation is None:
-        return NetworkPolicy(content["method"], network, features, action_set)
-    actor = NetworkActor(content["method"], network, features, shape["squash"])
-    return DecodedPolicy(actor, representation)
+    return network, features
 
 
 def _outputs(

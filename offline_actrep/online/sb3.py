@@ -23,7 +23,7 @@ from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
-from offline_actrep.online.learners import IDS, OnlineConfig, settings
+from offline_actrep.online.learners import IDS, JUDGE_POINTS, OnlineConfig, settings
 from offline_actrep.online.policies import (
     Critic,
     NetworkActor,
@@ -230,9 +230,10 @@ def train_online(
     """
     config = settings(name, changes)
     _check(world, name, representation, steps)
-    if on_critic is not None and name in ("sac", "td3"):
+    if on_critic is not None and name in JUDGE_POINTS:
         raise ValueError(
-            f"{name} has no critic of states, only one of points: take ppo, a2c or vpg"
+            f"{name} has no critic of states, only one of points: take another than "
+            f"{' or '.join(JUDGE_POINTS)}"
         )
     ready = isinstance(features, ObservationFeatures)
     seen = features if ready else world_features(world, features)

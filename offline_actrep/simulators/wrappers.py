@@ -26,13 +26,13 @@ class AbstractWrapper(AbstractSimulator):
         self.random_return = self.best_return = float("nan")
         self._open(inner.num_envs, inner.single_observation_space, 0)
 
-    def reseed(self, seed: int | np.random.SeedSequence) -> None:
+    def reseed(self, seed: int | np.random.SeedSequence, *, alike: bool = False) -> None:
         source = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         inside, outside = np.random.SeedSequence(source.entropy, spawn_key=source.spawn_key).spawn(
             2
         )
-        self.inner.reseed(inside)
-        self.draws = Draws(outside, self.num_envs)
+        self.inner.reseed(inside, alike=alike)
+        self.draws = Draws(outside, self.num_envs, alike=alike)
 
     def restart(self, worlds: Bool[np.ndarray, " B"]) -> Float32[np.ndarray, "B S"]:
         return self.inner.restart(worlds)

@@ -1,8 +1,8 @@
 """Is re-labelling flat in memory? Run: `python tests/benchmarks/relabel_memory.py`.
 
 How far the resident memory of a process rises above where it stood while it re-labels a log, for
-logs of several sizes. The last column is what the larger log takes more than the smaller one.
-Linux only: it reads `/proc/self/status`.
+logs of several sizes. The last column is what the larger log takes more than the smaller one; it
+exits with 1 if that is more than 100 MB. Linux only: it reads `/proc/self/status`.
 """
 
 import argparse
@@ -14,6 +14,9 @@ from pathlib import Path
 from relabel_logs import WRITERS, in_child, table, wait_for
 
 from offline_actrep.relabel_stream import ROWS_A_PART, relabel_files
+
+MOST = 100
+"""MB that a larger log may take more than a smaller one."""
 
 
 def status(field: str) -> float:
@@ -66,12 +69,14 @@ def main() -> None:
                 lines.append({"source": kind, "form": form, "MB": [round(one) for one in grown]})
     if asked.json:
         json.dump(lines, sys.stdout)
-        return
-    small, large = asked.rows
-    print(f"growth in MB over {small:,} and {large:,} rows, and the difference")
-    for line in lines:
-        less, more = line["MB"]
-        print(f"{line['source']:>8} -> {line['form']:<8} {less:5} {more:5} {more - less:+5}")
+    else:
+        small, large = asked.rows
+        print(f"growth in MB over {small:,} and {large:,} rows, and the difference")
+        for line in lines:
+            less, more = line["MB"]
+            print(f"{line['source']:>8} -> {line['form']:<8} {less:5} {more:5} {more - less:+5}")
+    if any(more - less > MOST for less, more in (line["MB"] for line in lines)):
+        sys.exit(f"not flat: more than {MOST} MB between the two sizes")
 
 
 if __name__ == "__main__":

@@ -66,3 +66,10 @@ def test_integers_cover_their_range_evenly() -> None:
     counts = np.bincount(drawn.ravel(), minlength=7)
     assert len(counts) == 7
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_streams_alike_are_the_first_one() -> None:
+    alike, apart = Draws(7, 5, alike=True), Draws(7, 5)
+    for _ in range(2):
+        numbers, first = alike.uniform(3), apart.uniform(3)[:, :1]
+        np.testing.assert_array_equal(numbers, np.repeat(first, 5, axis=1))

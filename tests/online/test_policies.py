@@ -11,11 +11,14 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.online.policies import (
+    Critic,
     NetworkActor,
     NetworkPolicy,
     Squash,
     describe,
+    describe_critic,
     restore,
+    restore_critic,
     tensors,
 )
 from offline_actrep.representations.point_table import PointTable
@@ -93,3 +96,26 @@ def test_a_policy_of_ids_is_made_again_from_json_and_tensors() -> None:
     assert np.array_equal(again.act(SEEN), policy.act(SEEN))
     assert set(policy.act(SEEN)) <= {"left", "stay", "right"}
     assert describe(again) == describe(policy)
+
+
+def test_a_critic_speaks_in_the_world_s_unit_of_reward() -> None:
+    """By hand: behind no features 3 x - y + 1, learnt while rewards were divided by 4."""
+    layer = nn.Linear(2, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[3.0, -1.0]]))
+        layer.bias.fill_(1.0)
+    features = ObservationFeatures(2, FeatureConfig())
+    critic = Critic(nn.Sequential(layer), features, reward_scale=0.25, gamma=0.9)
+    values = critic.values(np.array([[1, 2], [0, 0], [-1, 1]], np.float32))
+    assert values.tolist() == [8.0, 4.0, -12.0]
+    assert values.dtype == np.float32
+
+
+def test_a_critic_is_made_again_from_json_and_tensors() -> None:
+    network, features = plain(1)
+    critic = Critic(network, features, reward_scale=0.25, gamma=0.9)
+    again = restore_critic(json.loads(json.dumps(describe_critic(critic))), tensors(critic))
+    assert np.array_equal(again.values(SEEN), critic.values(SEEN))
+    assert np.std(again.values(SEEN)) > 0
+    assert (again.reward_scale, again.gamma) == (0.25, 0.9)
+    assert describe_critic(again) == describe_critic(critic)

@@ -20,8 +20,8 @@ from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.evaluate import evaluate
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.online import sb3
-from offline_actrep.online.learners import IDS, POINTS, OnlineConfig
-from offline_actrep.online.policies import NetworkActor, NetworkPolicy, OnlinePolicy
+from offline_actrep.online.learners import IDS, JUDGE_POINTS, POINTS, OnlineConfig
+from offline_actrep.online.policies import Critic, NetworkActor, NetworkPolicy, OnlinePolicy
 from offline_actrep.online.sb3 import (
     PolicyWorlds,
     reward_scale,
@@ -272,6 +272,36 @@ def test_the_policy_does_what_the_library_s_own_would(
         assert np.array_equal(policy.choose(seen), theirs)
 
 
+@pytest.mark.parametrize("name", [name for name in LEARNERS if name not in JUDGE_POINTS])
+def test_the_critic_judges_as_the_library_s_own_would(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, critics = [], []
+    maker = sb3.MAKERS[name]
+    monkeypatch.setitem(sb3.MAKERS, name, lambda *given: models.append(maker(*given)) or models[0])
+    trained(name, on_critic=critics.append, reward_scale=0.2, gamma=0.8)
+    (critic,) = critics
+    assert isinstance(critic, Critic) and critic.gamma == 0.8
+    seen = np.random.default_rng(0).random((50, 2)).astype(np.float32)
+    scaled = models[0].policy.predict_values(torch.from_numpy(critic.features.numpy(seen)))
+    theirs = scaled.detach().numpy()[:, 0] / 0.2
+    np.testing.assert_allclose(critic.values(seen), theirs, rtol=1e-5, atol=1e-5)
+    assert theirs.std() > 0
+    for weight in models[0].policy.parameters():
+        weight.data.zero_()
+    np.testing.assert_allclose(critic.values(seen), theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", JUDGE_POINTS)
+def test_a_critic_of_points_is_not_handed_out_as_one_of_states(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} has no critic of states"):
+        trained(name, on_critic=print)
+
+
+def test_asking_for_the_critic_changes_no_bit_of_the_policy() -> None:
+    assert equal(weights(trained("ppo")), weights(trained("ppo", on_critic=lambda critic: None)))
+
+
 def test_ready_made_features_are_taken_as_they_are() -> None:
     features = ObservationFeatures(2, FeatureConfig())
     assert inner(trained("a2c", features=features)).features is features
@@ -341,6 +371,30 @@ def test_learners_find_what_pays(name: str, steps: int, options: dict[str, Any])
     asked = np.linspace(-1, 1, 101, dtype=np.float32)[:, None]
     missed = np.abs(world.places[policy.choose(asked)] - 0.8 * asked[:, 0])
     assert missed.mean() < 0.2
+
+
+def test_the_critic_learns_what_the_world_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 for every decision, for ever, at gamma 0.5: 6; in the world's unit, not the learner's."""
+    world, critics = Line(32), []
+    advance = world.advance
+
+    def steady(actions: np.ndarray) -> tuple:
+        observations, rewards, *ends = advance(actions)
+        return observations, np.full_like(rewards, 3.0), *ends
+
+    monkeypatch.setattr(world, "advance", steady)
+    options = {
+        "hidden": (16,),
+        "gamma": 0.5,
+        "learning_rate": 3e-3,
+        "n_steps": 16,
+        "batch_size": 64,
+    }
+    train_online(
+        world, "ppo", points_of(world), steps=8_000, seed=0, on_critic=critics.append, **options
+    )
+    asked = np.linspace(-1, 1, 21, dtype=np.float32)[:, None]
+    np.testing.assert_allclose(critics[0].values(asked), 6.0, rtol=0.1)
 
 
 # --- what is kept

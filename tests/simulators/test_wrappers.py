@@ -160,3 +160,17 @@ def test_wrappers_nest() -> None:
     assert isinstance(world.inner.inner, EarlierEnd)
     assert world.horizon == 5
     assert np.isnan([world.random_return, world.best_return]).all()
+
+
+def test_worlds_seeded_alike_live_one_life_under_every_wrapper() -> None:
+    changes = {"changing_actions": ChangingConfig(0.5), "reward_noise": 1.0, "earlier_end": 5}
+    world = make("recommender", 30, videos=50, **changes)
+    for alike in (True, False):
+        world.reseed(4, alike=alike)
+        seen, paid, allowed = world.restart(np.ones(30, bool)), [], []
+        for _ in range(4):
+            allowed.append(world.allowed().mask(50))
+            seen, rewards, *_ = world.advance(np.full(30, 7))
+            paid.append(rewards)
+        for values in (seen, *paid, *allowed):
+            assert (values == values[0]).all() == alike
