@@ -36,7 +36,7 @@ _DISCRETE_BCQ = LearnerConfig(action_flexibility=0.1, beta=0.01)
 _WEIGHTED_BC = LearnerConfig(beta=0.0, weight_temp=1.0, max_weight=20.0)
 
 DEFAULTS: dict[str, LearnerConfig] = {
-    "cql": LearnerConfig(actor_learning_rate=1e-3, conservative_weight=0.01),
+    "cql": LearnerConfig(actor_learning_rate=1e-3, conservative_weight=0.01, n_action_samples=2),
     "bcq": LearnerConfig(
         actor_learning_rate=1e-3, n_action_samples=10, action_flexibility=0.1, beta=0.1
     ),
@@ -53,8 +53,8 @@ DEFAULTS: dict[str, LearnerConfig] = {
     "masked_weighted_bc": _WEIGHTED_BC,
 }
 """Each learner's own defaults. Those of `cql`, `bcq`, `td3_plus_bc` and the plain learners of ids
-were chosen by `pipelines/maze_{tuning,td3}.toml`: another log and seeds than those that are
-reported. The others follow their nearest relative, or their paper."""
+were chosen by `pipelines/{maze_tuning,maze_td3,samples_maze}.toml`: other logs and seeds than those
+that are reported. The others follow their nearest relative, or their paper."""
 
 
 def settings(name: str, changes: dict[str, Any]) -> LearnerConfig:
