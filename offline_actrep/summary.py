@@ -353,12 +353,14 @@ PROBED = {
 
 
 def probe_table(probes: Sequence[Mapping[str, Any]]) -> Table:
-    """A row a representation and seed."""
+    """A row a representation and seed; what no representation has is left out."""
+    shown = [key for key in PROBED if any(entry.get(key) is not None for entry in probes)]
     rows = []
     for entry in probes:
-        cells = ["-" if entry.get(key) is None else f"{entry[key]:.3g}" for key in PROBED]
+        cells = ["-" if entry.get(key) is None else f"{entry[key]:.3g}" for key in shown]
         rows.append([str(entry["representation"]), str(entry["seed"]), *cells])
-    return Table(("points", "seed", *PROBED.values()), rows, "Measured in 64 states of the log.")
+    headings = ("points", "seed", *(PROBED[key] for key in shown))
+    return Table(headings, rows, "Measured in 64 states of the log.")
 
 
 def _map(

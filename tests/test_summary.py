@@ -199,3 +199,13 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     layout = Layout(read_recipe(write_recipe(tmp_path)), tmp_path / "tiny")
     with pytest.raises(ValueError, match="holds no finished run: run the recipe first"):
         summarise(layout)
+
+
+def test_what_no_representation_has_is_no_column() -> None:
+    probes = [
+        {"representation": "a", "seed": 1, "rank": 2.0, "disagreement": None},
+        {"representation": "b", "seed": 1, "rank": None, "disagreement": None},
+    ]
+    table = probe_table(probes)
+    assert table.columns == ("points", "seed", "rank")
+    assert table.rows == [["a", "1", "2"], ["b", "1", "-"]]
