@@ -109,10 +109,11 @@ class MerlionConfig:
     depth: int = 1
     """Hidden layers of the encoder."""
     encoder: Literal["mlp", "bilinear"] = "mlp"
-    """The paper's MLP of state and action, or B(s) u_a + c(s), which decodes several times as fast
-    (`embedding` is not used then)."""
+    """The paper's MLP of state and action, or B(s) u_a + c(s), which decodes three to ten times as
+    fast (`embedding` is not used then). In the maze both earn the same; the MLP's neighbours are
+    the better ones, and up to some 20,000 actions its decoding is no burden: it is the default."""
     rank: int = 32
-    """Length of u_a of a bilinear encoder."""
+    """Length of u_a of a bilinear encoder; in the maze 4 gives better neighbours than 32."""
     ensemble: Annotated[int, Field(ge=1)] = 1
     """K, pairs of P and R whose distances are averaged; 1 is the paper's."""
     behaviour_steps: int = 300
