@@ -416,6 +416,7 @@ def _values(layout: Layout, figures: Path) -> list[Section]:
     points = {
         each.name: load_representation(layout.points(each, seed) / "representation")
         for each in layout.recipe.representations
+        if each.name in wanted
     }
     states = []
     for decisions, found in zip(asked.decisions, _action_values(layout, asked), strict=True):

@@ -13,7 +13,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractBehaviour
 from offline_actrep.simulators.maze import Maze
 
-torch.set_num_threads(1)  # small networks are slower on two
+torch.set_num_threads(1)  # as the program runs: sums over several differ in the last bit
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 

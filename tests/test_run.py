@@ -7,13 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tiny import write_recipe
 
 from offline_actrep.files.artifact import DONE, is_whole, read_json
@@ -37,15 +35,6 @@ STAGES = {
     ),
 }
 """The stages of the tiny recipe that can be kept."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the program and its workers run: sums over several threads differ in the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def find(scores: Scores) -> Findings:
     )
 
 
-def doublings(scores: Scores, sweep: Sweep, methods: Sequence[str]) -> dict[str, np.ndarray]:
+def at_every_value(scores: Scores, sweep: Sweep, methods: Sequence[str]) -> dict[str, np.ndarray]:
     """Of each method that was run at every value: seeds by values."""
     cells = sweep.cells()
     found = {name: scores.matrix(name, cells) for name in methods}
@@ -148,7 +148,7 @@ def _verdicts(
     for claim in scores.bench.claims:
         if claim.falls_less:
             for sweep in scores.bench.sweeps:
-                runs = doublings(scores, sweep, [*claim.better, *claim.than])
+                runs = at_every_value(scores, sweep, [*claim.better, *claim.than])
                 if runs:
                     places = np.log2(actions_of(scores, sweep.cells()))
                     declines = {name: decline(run, places) for name, run in runs.items()}

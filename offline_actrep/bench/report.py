@@ -7,7 +7,7 @@ import numpy as np
 
 from offline_actrep import plots
 from offline_actrep.bench import figures
-from offline_actrep.bench.findings import Findings, actions_of, doublings, find
+from offline_actrep.bench.findings import Findings, actions_of, at_every_value, find
 from offline_actrep.bench.job import Job
 from offline_actrep.bench.plan import Cell
 from offline_actrep.bench.rows import Row, read_rows
@@ -165,15 +165,9 @@ def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
                 scored = [found.last[cells[k]][name] for k in seen]
                 lines[name] = _line(places[seen], scored)
         panels[f"{sweep.world}-{sweep.tier}, {sweep.setting}"] = lines
-        tables.append(_sweep_table(sweep.methods, cells, places, found))
-        whole = doublings(scores, sweep, sweep.methods)
-        left = sorted(set(sweep.methods) - set(whole))
-        if left and len(left) < len(sweep.methods):
-            tables[-1] = Table(
-                tables[-1].columns,
-                tables[-1].rows,
-                f"{tables[-1].caption} Not at every value: {', '.join(left)}.",
-            )
+        left = sorted(set(sweep.methods) - set(at_every_value(scores, sweep, sweep.methods)))
+        note = f" Not at every value: {', '.join(left)}." if len(left) < len(sweep.methods) else ""
+        tables.append(_sweep_table(sweep.methods, cells, places, found, note if left else ""))
     if not panels:
         return Section("Return against the number of actions", "")
     file = plots.save(figures.sweeps(panels, scores.bench.order), folder / "actions.png")
@@ -182,7 +176,11 @@ def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
 
 
 def _sweep_table(
-    methods: Sequence[str], cells: Sequence[Cell], places: np.ndarray, found: Findings
+    methods: Sequence[str],
+    cells: Sequence[Cell],
+    places: np.ndarray,
+    found: Findings,
+    note: str,
 ) -> Table:
     return Table(
         ("method", *(f"{int(count):,} actions" for count in places)),
@@ -191,7 +189,7 @@ def _sweep_table(
             for name in methods
             if any(name in found.last[cell] for cell in cells)
         ],
-        caption=f"{cells[0].world}-{cells[0].tier}, {cells[0].setting.partition('=')[0]}.",
+        caption=f"{cells[0].world}-{cells[0].tier}, {cells[0].setting.partition('=')[0]}.{note}",
     )
 
 
@@ -273,22 +271,17 @@ DETAILS = (
 
 
 def _details(scores: Scores, found: Findings) -> Section:
-    tables = [
-        Table(
-            DETAILS,
-            [_detail(name, scores.of(name, cell), found, cell) for name in scores.methods(cell)],
-            caption=f"{cell.name}: random {_any(scores, cell).random_return:.1f}, behaviour "
-            f"{_any(scores, cell).behaviour_return:.1f}, best known "
-            f"{_any(scores, cell).best_return:.1f} ({_any(scores, cell).best_by}). Means over "
-            "seeds; IQM of the normalised return.",
+    tables = []
+    for cell in (*scores.cells(), *scores.swept()):
+        one = next(row for row in scores.rows if row.cell == cell)
+        caption = (
+            f"{cell.name}: random {one.random_return:.1f}, behaviour {one.behaviour_return:.1f}, "
+            f"best known {one.best_return:.1f} ({one.best_by}). Means over seeds; IQM of the "
+            "normalised return."
         )
-        for cell in (*scores.cells(), *scores.swept())
-    ]
+        rows = [_detail(name, scores.of(name, cell), found, cell) for name in scores.methods(cell)]
+        tables.append(Table(DETAILS, rows, caption=caption))
     return Section("Every log", "", tables)
-
-
-def _any(scores: Scores, cell: Cell) -> Row:
-    return next(row for row in scores.rows if row.cell == cell)
 
 
 def _detail(name: str, rows: Sequence[Row], found: Findings, cell: Cell) -> list[str]:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.representation import AbstractRepresentation
@@ -88,6 +89,10 @@ def probe(
     pairs = [draws.integers(len(shown), size=(2, queries)) for _ in rows]
     near, far = _neighbour_effects(tables, truth, pairs)
     pairs = [shown[pair] for pair in pairs]
+    states_of_pairs = torch.from_numpy(np.repeat(observations, queries, axis=0))
+    left, right = map(torch.from_numpy, np.concatenate(pairs, axis=1))
+    distances = representation.target_distance(states_of_pairs, left, right)
+    deviation = representation.disagreement(states_of_pairs, left, right)
     unsupported = representation.unsupported(torch.from_numpy(observations))
     spectra = [np.linalg.svd(t - t.mean(axis=0), compute_uv=False) ** 2 / len(t) for t in tables]
     return ProbeResult(
@@ -98,8 +103,8 @@ def probe(
         rank=_mean([_effective_rank(s) for s in spectra]),
         spread=_mean([float(t.std(axis=0).mean()) for t in tables]),
         unsupported_share=None if unsupported is None else float(unsupported.float().mean()),
-        distance_r2=_distance_r2(representation, observations, pairs),
-        disagreement=_disagreement(representation, observations, pairs),
+        distance_r2=None if distances is None else _distance_r2(*distances),
+        disagreement=_disagreement(distances, deviation),
         effect_r2=_optional_mean([_linear_r2(t, e) for t, e in zip(tables, truth, strict=True)]),
         neighbour_effect=near,
         random_effect=far,
@@ -165,34 +170,18 @@ def _round_trip(
     return float(np.mean(kept))
 
 
-def _distance_r2(
-    representation: AbstractRepresentation,
-    observations: Float32[np.ndarray, "B S"],
-    pairs: list[Int64[np.ndarray, "2 Q"]],
-) -> float | None:
-    states = np.repeat(observations, pairs[0].shape[1], axis=0)
-    left, right = np.concatenate(pairs, axis=1)
-    found = representation.target_distance(
-        torch.from_numpy(states), torch.from_numpy(left), torch.from_numpy(right)
-    )
-    if found is None:
-        return None
-    distance, wanted = (part.numpy().astype(np.float64) for part in found)
-    return _r2(((distance - wanted) ** 2).sum(), ((wanted - wanted.mean()) ** 2).sum())
+def _distance_r2(distance: Float[Tensor, " P"], wanted: Float[Tensor, " P"]) -> float | None:
+    found, asked = (part.numpy().astype(np.float64) for part in (distance, wanted))
+    return _r2(((found - asked) ** 2).sum(), ((asked - asked.mean()) ** 2).sum())
 
 
 def _disagreement(
-    representation: AbstractRepresentation,
-    observations: Float32[np.ndarray, "B S"],
-    pairs: list[Int64[np.ndarray, "2 Q"]],
+    distances: tuple[Float[Tensor, " P"], Float[Tensor, " P"]] | None,
+    deviation: Float[Tensor, " P"] | None,
 ) -> float | None:
-    states = torch.from_numpy(np.repeat(observations, pairs[0].shape[1], axis=0))
-    left, right = map(torch.from_numpy, np.concatenate(pairs, axis=1))
-    found = representation.disagreement(states, left, right)
-    wanted = representation.target_distance(states, left, right)
-    if found is None or wanted is None or not wanted[1].any():
+    if distances is None or deviation is None or not distances[1].any():
         return None
-    return float(found.mean() / wanted[1].mean())
+    return float(deviation.mean() / distances[1].mean())
 
 
 def _linear_r2(

@@ -40,14 +40,12 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import mlp
+from offline_actrep.nets.sampled_softmax import NEVER
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.learning import descend
 from offline_actrep.representations.outcomes import FEW_ACTIONS, Outcomes, outcomes
 from offline_actrep.representations.point_table import PointTable
-
-NEVER = -1e9
-"""A score no action has."""
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})

@@ -6,12 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from always import Always
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import nn
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.draws import Draws
-from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator, Outcome
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.online.action_values import action_values
@@ -62,19 +62,6 @@ class Ladder(AbstractSimulator):
 
     def render(self) -> tuple:
         return ()
-
-
-@final
-class Always(AbstractPolicy):
-    """The same action everywhere."""
-
-    def __init__(self, action_set: ActionSet, action: int) -> None:
-        self.action_set, self.action = action_set, action
-
-    def choose(
-        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
-    ) -> Int64[np.ndarray, " B"]:
-        return np.full(len(observations), self.action)
 
 
 def critic_of(size: int, *, weight: float, bias: float) -> Critic:

@@ -2,17 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import final
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Float32, Int64
+from always import Always
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.core.log import Log
-from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.files.store import open_store, write_store
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
@@ -23,20 +21,6 @@ SMALL = FqeConfig(
     steps=250, refits=2, batch_size=64, hidden=(16,), learning_rate=0.01, target_update_interval=10
 )
 STAY, GO = 0, 1
-
-
-@final
-class Always(AbstractPolicy):
-    """The same action everywhere."""
-
-    def __init__(self, action_set: ActionSet, action: int) -> None:
-        self.action_set, self.action = action_set, action
-
-    def choose(
-        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
-    ) -> Int64[np.ndarray, " B"]:
-        del allowed
-        return np.full(len(observations), self.action)
 
 
 def chain_log(episodes: int = 60, horizon: int = 6) -> Log:
