@@ -9,7 +9,10 @@ preset after Gu et al. (2022), appendix A.4.
 
 Observation `[S]` float32: the 20 interests in [-1, 1], then `history_len` blocks of 20, the topic
 of the last watched video, of the one before and so on, as 0/1 (all 0 while there is none). The
-budget and the topic shown last stay hidden, as in the original.
+budget stays hidden, as in the original. The topic shown last, on which the cost of repetition
+hangs, is hidden in the `paper` preset as Gu et al. write it, so that an ignored video leaves the
+observation as it was and a deterministic policy shows the same topic again and pays, whatever it
+has learnt. The `shown` preset is the same world with that topic in 20 more columns.
 Action: index of a video. Its features are its topic (20 times 0/1), quality and length in minutes.
 Reward: minutes watched.
 Ends: terminated when the budget is used up. Truncated after `horizon` decisions, a cap that does
@@ -80,6 +83,8 @@ class RecommenderConfig:
     """Minutes lost when a video is of the same topic as the one shown before."""
     history_len: int = 0
     """Watched topics that the observation shows."""
+    shows_last: bool = False
+    """Whether the observation ends with the topic shown last, watched or not."""
     length: str = "fixed"
     """`fixed`: all videos of LENGTH; `normal`: drawn from NORMAL_LENGTH."""
     interest_update: str = "recsim"
@@ -104,10 +109,12 @@ class RecommenderConfig:
             raise ValueError(f"interest_update is recsim or quality, got {self.interest_update!r}")
 
 
+_PAPER = RecommenderConfig(
+    budget=100.0, repeat_cost=2.5, history_len=10, random_return=64.8, best_return=196.3
+)
 PRESETS: dict[str, RecommenderConfig] = {
-    "paper": RecommenderConfig(
-        budget=100.0, repeat_cost=2.5, history_len=10, random_return=64.8, best_return=196.3
-    ),
+    "paper": _PAPER,
+    "shown": replace(_PAPER, shows_last=True),
     "recsim": RecommenderConfig(random_return=138.3, best_return=557.0),
 }
 
@@ -155,14 +162,14 @@ class Recommender(AbstractSimulator):
         self.horizon = ceil(DECISIONS_A_MINUTE * settings.budget) + SPARE_DECISIONS
         self.random_return = base.random_return if settings == base else float("nan")
         self.best_return = base.best_return if settings == base else float("nan")
-        self.observation_names = _observation_names(settings.history_len)
+        self.observation_names = _observation_names(settings)
         self.interests = np.zeros((n_worlds, TOPICS))
         self.budget = np.zeros(n_worlds)
         self.shown = np.zeros(n_worlds, np.int64)
         self.watched = np.zeros((n_worlds, settings.history_len), np.int64)
         self.clock = np.zeros(n_worlds, np.int64)
         self._everyone = np.arange(n_worlds)
-        size = TOPICS * (1 + settings.history_len)
+        size = len(self.observation_names)
         self._blocks = size * self._everyone[:, None] + np.arange(TOPICS, size, TOPICS)
         low = np.where(np.arange(size) < TOPICS, -1.0, 0.0).astype(np.float32)
         self._open(n_worlds, gym.spaces.Box(low, np.ones(size, np.float32)), seed)
@@ -273,8 +280,11 @@ class Recommender(AbstractSimulator):
     def _observe(self) -> Float32[np.ndarray, "B S"]:
         observations = np.zeros((self.num_envs, len(self.observation_names)), np.float32)
         observations[:, :TOPICS] = self.interests
-        places = self._blocks + np.maximum(self.watched, 0)
-        observations.reshape(-1)[places] = self.watched != NOTHING
+        topics = self.watched
+        if self.settings.shows_last:
+            topics = np.concatenate([topics, self.shown[:, None]], axis=1)
+        places = self._blocks + np.maximum(topics, 0)
+        observations.reshape(-1)[places] = topics != NOTHING
         return observations
 
 
@@ -348,10 +358,11 @@ def _favourites(
     return order[np.unique(topics[order], return_index=True)[1]]
 
 
-def _observation_names(history_len: int) -> tuple[str, ...]:
-    interests = (f"interest_{topic}" for topic in range(TOPICS))
-    blocks = ((back, topic) for back in range(1, history_len + 1) for topic in range(TOPICS))
-    return (*interests, *(f"watched_{back}_back_{topic}" for back, topic in blocks))
+def _observation_names(settings: RecommenderConfig) -> tuple[str, ...]:
+    blocks = ["interest", *(f"watched_{back}_back" for back in range(1, settings.history_len + 1))]
+    if settings.shows_last:
+        blocks.append("shown")
+    return tuple(f"{block}_{topic}" for block in blocks for topic in range(TOPICS))
 
 
 def _colours() -> Int64[np.ndarray, "20 3"]:

@@ -18,6 +18,7 @@ CASES = [
     ("slot_machine", {"preset": "paper"}),
     ("slot_machine", {"preset": "angles"}),
     ("recommender", {"preset": "paper"}),
+    ("recommender", {"preset": "shown"}),
     ("recommender", {"preset": "recsim"}),
     ("slate_recommender", {"preset": "paper"}),
     ("slate_recommender", {"preset": "direct"}),

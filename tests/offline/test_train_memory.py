@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def test_the_columns_of_a_large_store_are_not_held() -> None:
     """A row has 128 bytes of observations; what may be held of it are a few small columns."""
     script = [sys.executable, BENCHMARKS / "train_memory.py", "--steps", "30", "--json"]
-    script += ["--rows", "160000", "640000", "--limit", "0"]
+    script += ["--rows", "160000", "1440000", "--limit", "0"]
     told = subprocess.run(script, capture_output=True, check=True, text=True).stdout
     found = json.loads(told.splitlines()[-1])
     assert found.keys() == {"ids", "points", "d3rlpy"}

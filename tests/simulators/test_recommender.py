@@ -133,7 +133,7 @@ def test_a_large_catalogue_is_cheap() -> None:
         ({"history_len": -1}, "0 or more, got 100.0, 2.5 and -1"),
         ({"length": "long"}, "length is fixed or normal, got 'long'"),
         ({"interest_update": "none"}, "interest_update is recsim or quality, got 'none'"),
-        ({"preset": "youtube"}, "unknown recommender preset 'youtube'; there are paper, recsim"),
+        ({"preset": "youtube"}, "unknown recommender preset 'youtube'; there are paper, shown, recsim"),
     ],
 )
 def test_what_makes_no_world_is_refused(changes: dict, message: str) -> None:
@@ -305,7 +305,23 @@ def test_the_history_shows_watched_topics_the_last_one_first() -> None:
     assert not world.reset(seed=0)[0][0, TOPICS:].any()
 
 
-@pytest.mark.parametrize(("preset", "size"), [("paper", 220), ("recsim", 20)])
+def test_the_shown_preset_also_tells_the_topic_shown_last_and_changes_nothing_else() -> None:
+    plain, told = (Recommender(50, preset=preset) for preset in ("paper", "shown"))
+    first, _ = told.reset(seed=5)
+    assert told.observation_names[220:] == tuple(f"shown_{topic}" for topic in range(TOPICS))
+    assert not first[:, 220:].any()
+    plain.reset(seed=5)
+    videos = np.random.default_rng(0).integers(1000, size=(20, 50))
+    for shown in videos:
+        (hidden, *before), (seen, *after) = (w.advance(shown) for w in (plain, told))
+        np.testing.assert_array_equal(seen[:, :220], hidden)
+        np.testing.assert_array_equal(seen[:, 220:], np.eye(TOPICS)[told.topics[shown]])
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert (told.random_return, told.best_return) == (plain.random_return, plain.best_return)
+
+
+@pytest.mark.parametrize(("preset", "size"), [("paper", 220), ("shown", 240), ("recsim", 20)])
 def test_the_observation_begins_with_the_interests(preset: str, size: int) -> None:
     world = Recommender(3, preset=preset)
     observations, _ = world.reset(seed=2)
