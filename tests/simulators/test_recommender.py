@@ -133,7 +133,10 @@ def test_a_large_catalogue_is_cheap() -> None:
         ({"history_len": -1}, "0 or more, got 100.0, 2.5 and -1"),
         ({"length": "long"}, "length is fixed or normal, got 'long'"),
         ({"interest_update": "none"}, "interest_update is recsim or quality, got 'none'"),
-        ({"preset": "youtube"}, "unknown recommender preset 'youtube'; there are paper, shown, recsim"),
+        (
+            {"preset": "youtube"},
+            "unknown recommender preset 'youtube'; there are paper, shown, recsim",
+        ),
     ],
 )
 def test_what_makes_no_world_is_refused(changes: dict, message: str) -> None:
