@@ -108,10 +108,11 @@ def headroom_of(
             ]
         if publish_to is not None:
             publish_datasets(recipes, made, found, publish_to)
+        named = {each.recipe.name: row for each, row in zip(made, found, strict=True)}
         if as_json:
-            say({each.recipe.name: row for each, row in zip(made, found, strict=True)}, as_json)
+            say(named, as_json)
         else:
-            table_console().print(render_table(overview(made, found)))
+            table_console().print(render_table(overview(named)))
 
 
 @app.command()

@@ -333,19 +333,21 @@ def publish(
 ) -> None:
     """Keeps the headroom table in a folder; cards, samples, checksums beside each recipe.
 
-    A card is the `about.md` that lies beside the recipes and a chapter a tier.
+    A card is the `about.md` that lies beside the recipes and a chapter a tier. Rows of the table
+    that are of other data sets stay.
     """
     places: dict[Path, list[int]] = {}
     for k, recipe in enumerate(recipes):
         places.setdefault(recipe.parent, []).append(k)
     for place, tiers in places.items():
         _publish_world(place, [made[k] for k in tiers], [measured[k] for k in tiers])
+    file = folder / "headroom.json"
+    named = dict(read_json(file)) if file.exists() else {}
+    named |= {each.recipe.name: dict(row) for each, row in zip(made, measured, strict=True)}
+    write_json(file, named)
     write_text(
-        folder / "headroom.md",
-        f"# Headroom of the data sets\n\n{markdown_table(overview(made, measured))}",
+        folder / "headroom.md", f"# Headroom of the data sets\n\n{markdown_table(overview(named))}"
     )
-    named = {each.recipe.name: dict(row) for each, row in zip(made, measured, strict=True)}
-    write_json(folder / "headroom.json", named)
 
 
 def _publish_world(
@@ -400,12 +402,12 @@ def _headroom(found: Mapping[str, Any]) -> Headroom:
     return Headroom(**{name: Estimate(**each) for name, each in stated.items()}, best_by=best_by)
 
 
-def overview(made: Sequence[Dataset], measured: Sequence[Mapping[str, Any]]) -> Table:
-    """The headroom table: a row a data set."""
+def overview(measured: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The headroom table: a row a data set, by name."""
     rows = []
-    for each, found in zip(made, measured, strict=True):
+    for name, found in measured.items():
         room = _headroom(found)
-        cells = [each.recipe.name, f"{found['rows']:,}"]
+        cells = [name, f"{found['rows']:,}"]
         for _, estimate in room.rows():
             cells.append(f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]")
         easy = " (too easy)" if room.cloned >= TOO_EASY else ""
