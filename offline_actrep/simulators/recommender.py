@@ -9,10 +9,11 @@ preset after Gu et al. (2022), appendix A.4.
 
 Observation `[S]` float32: the 20 interests in [-1, 1], then `history_len` blocks of 20, the topic
 of the last watched video, of the one before and so on, as 0/1 (all 0 while there is none). The
-budget stays hidden, as in the original. The topic shown last, on which the cost of repetition
-hangs, is hidden in the `paper` preset as Gu et al. write it, so that an ignored video leaves the
-observation as it was and a deterministic policy shows the same topic again and pays, whatever it
-has learnt. The `shown` preset is the same world with that topic in 20 more columns.
+budget and the topic shown last, on which the cost of repetition hangs, stay hidden in `recsim` and
+`paper`, as the originals have it. So an ignored video leaves the observation as it was, and what a
+poor or a repeated video costs is seen in no next state: whoever learns values from single
+transitions cannot learn it. The `shown` preset is the paper's world with both in 21 more columns:
+the topic as 0/1, then the share of the budget that is left.
 Action: index of a video. Its features are its topic (20 times 0/1), quality and length in minutes.
 Reward: minutes watched.
 Ends: terminated when the budget is used up. Truncated after `horizon` decisions, a cap that does
@@ -83,8 +84,8 @@ class RecommenderConfig:
     """Minutes lost when a video is of the same topic as the one shown before."""
     history_len: int = 0
     """Watched topics that the observation shows."""
-    shows_last: bool = False
-    """Whether the observation ends with the topic shown last, watched or not."""
+    shows_rest: bool = False
+    """Whether the observation ends with the topic shown last, watched or not, and the budget."""
     length: str = "fixed"
     """`fixed`: all videos of LENGTH; `normal`: drawn from NORMAL_LENGTH."""
     interest_update: str = "recsim"
@@ -114,7 +115,7 @@ _PAPER = RecommenderConfig(
 )
 PRESETS: dict[str, RecommenderConfig] = {
     "paper": _PAPER,
-    "shown": replace(_PAPER, shows_last=True),
+    "shown": replace(_PAPER, shows_rest=True),
     "recsim": RecommenderConfig(random_return=138.3, best_return=557.0),
 }
 
@@ -170,7 +171,8 @@ class Recommender(AbstractSimulator):
         self.clock = np.zeros(n_worlds, np.int64)
         self._everyone = np.arange(n_worlds)
         size = len(self.observation_names)
-        self._blocks = size * self._everyone[:, None] + np.arange(TOPICS, size, TOPICS)
+        blocks = np.arange(TOPICS, size - TOPICS + 1, TOPICS)
+        self._blocks = size * self._everyone[:, None] + blocks
         low = np.where(np.arange(size) < TOPICS, -1.0, 0.0).astype(np.float32)
         self._open(n_worlds, gym.spaces.Box(low, np.ones(size, np.float32)), seed)
         self.restart(np.ones(n_worlds, bool))
@@ -281,8 +283,9 @@ class Recommender(AbstractSimulator):
         observations = np.zeros((self.num_envs, len(self.observation_names)), np.float32)
         observations[:, :TOPICS] = self.interests
         topics = self.watched
-        if self.settings.shows_last:
+        if self.settings.shows_rest:
             topics = np.concatenate([topics, self.shown[:, None]], axis=1)
+            observations[:, -1] = np.maximum(self.budget / self.settings.budget, 0.0)
         places = self._blocks + np.maximum(topics, 0)
         observations.reshape(-1)[places] = topics != NOTHING
         return observations
@@ -360,9 +363,10 @@ def _favourites(
 
 def _observation_names(settings: RecommenderConfig) -> tuple[str, ...]:
     blocks = ["interest", *(f"watched_{back}_back" for back in range(1, settings.history_len + 1))]
-    if settings.shows_last:
+    if settings.shows_rest:
         blocks.append("shown")
-    return tuple(f"{block}_{topic}" for block in blocks for topic in range(TOPICS))
+    names = tuple(f"{block}_{topic}" for block in blocks for topic in range(TOPICS))
+    return (*names, "budget_left") if settings.shows_rest else names
 
 
 def _colours() -> Int64[np.ndarray, "20 3"]:

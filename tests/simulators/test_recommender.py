@@ -308,23 +308,26 @@ def test_the_history_shows_watched_topics_the_last_one_first() -> None:
     assert not world.reset(seed=0)[0][0, TOPICS:].any()
 
 
-def test_the_shown_preset_also_tells_the_topic_shown_last_and_changes_nothing_else() -> None:
+def test_the_shown_preset_hides_nothing_and_is_else_the_papers_world() -> None:
     plain, told = (Recommender(50, preset=preset) for preset in ("paper", "shown"))
     first, _ = told.reset(seed=5)
-    assert told.observation_names[220:] == tuple(f"shown_{topic}" for topic in range(TOPICS))
-    assert not first[:, 220:].any()
+    topics = tuple(f"shown_{topic}" for topic in range(TOPICS))
+    assert told.observation_names[220:] == (*topics, "budget_left")
+    assert not first[:, 220:240].any() and (first[:, 240] == 1).all()
     plain.reset(seed=5)
     videos = np.random.default_rng(0).integers(1000, size=(20, 50))
     for shown in videos:
+        told.budget[0] = plain.budget[0] = 2.0  # soon used up, and more
         (hidden, *before), (seen, *after) = (w.advance(shown) for w in (plain, told))
         np.testing.assert_array_equal(seen[:, :220], hidden)
-        np.testing.assert_array_equal(seen[:, 220:], np.eye(TOPICS)[told.topics[shown]])
+        np.testing.assert_array_equal(seen[:, 220:240], np.eye(TOPICS)[told.topics[shown]])
+        np.testing.assert_allclose(seen[:, 240], np.maximum(told.budget, 0) / 100, rtol=1e-6)
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one, other)
     assert (told.random_return, told.best_return) == (plain.random_return, plain.best_return)
 
 
-@pytest.mark.parametrize(("preset", "size"), [("paper", 220), ("shown", 240), ("recsim", 20)])
+@pytest.mark.parametrize(("preset", "size"), [("paper", 220), ("shown", 241), ("recsim", 20)])
 def test_the_observation_begins_with_the_interests(preset: str, size: int) -> None:
     world = Recommender(3, preset=preset)
     observations, _ = world.reset(seed=2)
