@@ -160,8 +160,8 @@ class LearnerRecipe(Strict):
     name: str
     """What the report calls it."""
     method: str
-    """One of `CONTINUOUS` (points: cql, bcq, plas, iql, td3_plus_bc, td3_decoded) or of `DISCRETE`
-    (ids: discrete_cql, discrete_bcq, discrete_bc, weighted_bc, masked_...)."""
+    """One of `CONTINUOUS` (points: cql, bcq, plas, iql, td3_plus_bc, td3_decoded, candidate_bcq)
+    or of `DISCRETE` (ids: discrete_cql, discrete_bcq, discrete_bc, weighted_bc, masked_...)."""
     representation: str | None = None
     """Name of the representation, for learners of points."""
     settings: dict[str, Any] = Field(default_factory=dict)

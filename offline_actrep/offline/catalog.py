@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.seeding import seeded
+from offline_actrep.offline.candidate_bcq import CandidateBcq
 from offline_actrep.offline.d3rlpy_learner import CONFIGS, D3rlpyLearner
 from offline_actrep.offline.discrete_bc import DiscreteBc
 from offline_actrep.offline.discrete_bcq import DiscreteBcq
@@ -24,6 +25,7 @@ ON_POINTS: dict[str, OnPoints] = {
         CONFIGS, lambda name, config, n, space: D3rlpyLearner(name, config, n, space.dim)
     ),
     "td3_decoded": DecodedTd3,
+    "candidate_bcq": CandidateBcq,
 }
 ON_IDS: dict[str, OnIds] = {
     "discrete_cql": DiscreteCql,

@@ -35,6 +35,7 @@ class Batch:
     returns: Float32[Tensor, " B"]
     observations: Float32[Tensor, "B S"] | None
     next_observations: Float32[Tensor, "B S"] | None
+    ids: Int64[Tensor, " B"] | None
     allowed: AllowedActions | None
     next_allowed: AllowedActions | None
 
@@ -68,8 +69,9 @@ class Columns(AbstractColumns):
         next_features: `[N, F]`.
         terminals: `[N]` 1 where the episode terminated.
         returns: `[N]` discounted sum of the scaled rewards from this row to the episode's end.
-        observations: `[N, S]` as logged, where the learner decodes points; None elsewhere.
+        observations: `[N, S]` as logged, where the learner looks at real actions; None elsewhere.
         next_observations: `[N, S]` likewise.
+        ids: `[N]` dense ids of the logged actions, likewise.
         allowed: what each row could choose, where the learner is to see it; None elsewhere.
         next_allowed: what the state after it allows; the row's own, which nothing reads, where the
             episode terminated.
@@ -83,6 +85,7 @@ class Columns(AbstractColumns):
     returns: Float32[np.ndarray, " N"]
     observations: Float32[np.ndarray, "N S"] | None = None
     next_observations: Float32[np.ndarray, "N S"] | None = None
+    ids: Int64[np.ndarray, " N"] | None = None
     allowed: AllowedActions | None = None
     next_allowed: AllowedActions | None = None
 
@@ -105,7 +108,7 @@ class LogColumns(AbstractColumns):
         features: what learners see of an observation.
         scale: what rewards are multiplied by.
         returns: `[N]` of all rows, not scaled.
-        observations: whether batches carry them as logged.
+        observations: whether batches carry them as logged, and ids.
         allowed: whether batches carry the allowed actions.
     """
 
@@ -138,6 +141,7 @@ class LogColumns(AbstractColumns):
             returns=self.returns.take(places) * scale,
             observations=seen if self.observations else None,
             next_observations=ahead if self.observations else None,
+            ids=take(log.actions, places) if self.observations else None,
             allowed=sets,
             next_allowed=next_sets,
         )
@@ -161,7 +165,7 @@ def learning_columns(
         features: what learners see of an observation.
         scale: what rewards are multiplied by.
         gamma: discount a decision, for the returns.
-        observations: whether batches carry them as logged.
+        observations: whether batches carry them as logged, and ids.
         allowed: whether batches carry the allowed actions.
 
     Raises:

@@ -47,7 +47,10 @@ class D3rlpyLearner(AbstractPointLearner):
     def update(self, batch: Batch) -> Mapping[str, float]:
         return self.algo.update(mini_batch(batch))
 
-    def points(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B E"]:
+    def points(
+        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B E"]:
+        del observations
         with seeded(0):  # BCQ draws its candidates
             return self.algo.predict(features)
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from offline_actrep.offline.columns import Batch
 
-CONTINUOUS = ("cql", "bcq", "td3_plus_bc", "plas", "iql", "td3_decoded")
+CONTINUOUS = ("cql", "bcq", "td3_plus_bc", "plas", "iql", "td3_decoded", "candidate_bcq")
 """Learners of points."""
-DECODING = ("td3_decoded",)
-"""Learners of points that decode while they learn; they see allowed actions if they are logged."""
+DECODING = ("td3_decoded", "candidate_bcq")
+"""Learners of points that look at real actions while they learn; they are fed observations and ids
+beside features and points, and see allowed actions if they are logged."""
 MASKED = ("masked_discrete_cql", "masked_discrete_bcq", "masked_weighted_bc")
 """Learners of ids that see which actions each state allowed; the log must say it."""
 DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc", "weighted_bc", *MASKED)
@@ -38,7 +39,7 @@ class LearnerConfig:
     conservative_weight: float = 0.05
     """CQL: weight of the conservative term, on the scale of the scaled rewards."""
     n_action_samples: int = 4
-    """CQL: sampled actions of each of three kinds a row. BCQ: candidates a row."""
+    """CQL: sampled actions of each of three kinds a row. BCQ, candidate BCQ: candidates a row."""
     initial_temperature: float = 0.1
     """CQL: of the entropy term, before it is learnt."""
     alpha: float = 5.0
@@ -48,12 +49,13 @@ class LearnerConfig:
     target_noise: float = 0.2
     """TD3+BC: deviation of the noise on target points, in the cube; clipped at 2.5 times that."""
     action_flexibility: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
-    """Discrete BCQ: threshold on relative probability. BCQ: reach of the perturbation."""
+    """Discrete and candidate BCQ: threshold on relative probability. BCQ: reach of the
+    perturbation."""
     lam: float = 0.75
     """BCQ and PLAS: weight of the minimum over critics in the target."""
     beta: float = 0.5
-    """BCQ and PLAS: weight of the KL term. Discrete BCQ and BC, plain or weighted: weight of the
-    squared log-probabilities."""
+    """BCQ and PLAS: weight of the KL term. Discrete and candidate BCQ and BC, plain or weighted:
+    weight of the squared log-probabilities."""
     warmup: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
     """PLAS: share of the steps in which the VAE alone learns; it stands still in the others."""
     expectile: float = 0.7
@@ -110,8 +112,15 @@ class AbstractPointLearner(AbstractLearner):
     """Learns where in the cube to go."""
 
     @abstractmethod
-    def points(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B E"]:
-        """Where it goes; what it draws on the way is drawn from a fixed seed."""
+    def points(
+        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B E"]:
+        """Where it goes; what it draws on the way is drawn from a fixed seed.
+
+        Args:
+            features: what it was trained on, of the states.
+            observations: the states themselves, for a learner that looks at real actions.
+        """
 
     @abstractmethod
     def value(

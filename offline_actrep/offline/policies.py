@@ -32,7 +32,8 @@ class PointActor(AbstractActor):
         self.reward_scale, self.dim = reward_scale, dim
 
     def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
-        return np.clip(self.learner.points(self.features.numpy(observations)), -1.0, 1.0)
+        found = self.learner.points(self.features.numpy(observations), observations)
+        return np.clip(found, -1.0, 1.0)
 
     def value(
         self, observations: Float32[np.ndarray, "B S"], points: Float32[np.ndarray, "B E"]

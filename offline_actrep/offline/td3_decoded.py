@@ -112,7 +112,10 @@ class DecodedTd3(AbstractPointLearner):
             actions = self.representation.decode(observations, points, allowed)
             return self.representation.embed(observations, actions)
 
-    def points(self, features: Float32[np.ndarray, "B F"]) -> Float32[np.ndarray, "B E"]:
+    def points(
+        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B E"]:
+        del observations
         with torch.no_grad():
             return self.actor(torch.from_numpy(features)).tanh().numpy()
 

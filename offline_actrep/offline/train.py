@@ -44,6 +44,7 @@ DEFAULTS: dict[str, LearnerConfig] = {
     "plas": LearnerConfig(actor_learning_rate=1e-3, beta=0.1),
     "iql": LearnerConfig(actor_learning_rate=1e-3),
     "td3_decoded": LearnerConfig(actor_learning_rate=1e-3, alpha=1.0, tau=0.02),
+    "candidate_bcq": LearnerConfig(n_action_samples=16, action_flexibility=0.1, beta=0.0, tau=0.02),
     "discrete_cql": _DISCRETE_CQL,
     "discrete_bcq": _DISCRETE_BCQ,
     "discrete_bc": LearnerConfig(beta=0.0),

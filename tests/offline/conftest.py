@@ -50,6 +50,7 @@ def make_batch() -> Callable[..., Batch]:
             returns=normal(n),
             observations=None,
             next_observations=None,
+            ids=None,
             allowed=None if mask is None else AllowedActions.of_mask(mask),
             next_allowed=None if next_mask is None else AllowedActions.of_mask(next_mask),
         )

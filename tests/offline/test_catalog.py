@@ -60,7 +60,7 @@ def trained(name: str, points: Relabelled) -> Any:
 
 
 def answer(name: str, made: Any) -> np.ndarray:
-    return made.points(SEEN) if name in CONTINUOUS else made.scores(SEEN)
+    return made.points(SEEN, SEEN) if name in CONTINUOUS else made.scores(SEEN)
 
 
 def test_every_name_has_a_maker_and_settings() -> None:

@@ -79,7 +79,7 @@ def test_without_decoding_the_updates_are_d3rlpys(
         for left, right in pairs(learner, made):
             assert (left - right).abs().max() < (1e-6 if seed == 0 else 1e-4)
     seen = batch.features.numpy()
-    assert made.points(seen) == pytest.approx(learner.points(seen), abs=1e-4)
+    assert made.points(seen, seen) == pytest.approx(learner.points(seen, seen), abs=1e-4)
     assert made.value(seen, points.points[:16]) == pytest.approx(
         learner.value(seen, points.points[:16]), abs=1e-4
     )

@@ -1,0 +1,134 @@
+"""BCQ among the likeliest ids, with a Q that sees their points.
+
+Idea: an imitator over ids says which actions a state's log supports, which no density over points
+can where half of a log is noise; a critic over points generalises from one action to its
+neighbours, which no Q with an output an id can. Q is only ever asked about real actions, a few a
+state, so that the cost of a step does not grow with their number but for the imitator's outputs.
+
+Formula (discrete BCQ, Fujimoto et al. 2019, with Q over `phi(a; s)`): G is fitted by
+`-log G(a | s) + beta mean_b (log G(b | s))^2`; the candidates of a state are
+`C(s) = {b among the K largest of G(. | s) : G(b | s) > tau max_c G(c | s)}`, Q by
+`sum_j (Q_j(s, e) - y)^2` with `y = r + gamma max_{b in C(s')} min_j Q'_j(s', phi(b; s'))`, and the
+policy goes to the point of `argmax_{b in C(s)} min_j Q_j(s, phi(b; s))`, which decodes to b. Where
+the log says which actions were allowed, C(s') keeps to them.
+
+A variant of our own: Gu et al. (2022) learn on points with CQL and BCQ, whose policies name points
+and not actions.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.mlp import mlp
+from offline_actrep.offline.discrete_bcq import supported
+from offline_actrep.offline.heads import adam, at_place, mean_square, only
+from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
+from offline_actrep.offline.td3_decoded import follow, values
+
+
+@final
+class CandidateBcq(AbstractPointLearner):
+    """An imitator, two critics, and the critics' targets.
+
+    Args:
+        name: what it is called.
+        config: `n_action_samples` (K), `action_flexibility` (the threshold tau), `beta`, `tau`,
+            `gamma`, `critic_learning_rate`, `hidden`.
+        n_features: F.
+        representation: whose actions there are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        representation: AbstractRepresentation,
+    ) -> None:
+        self.name, self.config, self.representation = name, config, representation
+        n_actions, dim = len(representation.action_set), representation.dim
+        self.imitator = mlp([n_features, *config.hidden, n_actions])
+        self.critics = nn.ModuleList(mlp([n_features + dim, *config.hidden, 1]) for _ in range(2))
+        self.target_critics = deepcopy(self.critics)
+        self.imitator_optimiser = adam(self.imitator.parameters(), config.critic_learning_rate)
+        self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
+
+    def update(self, batch: Batch) -> Mapping[str, float]:
+        assert batch.ids is not None and batch.next_observations is not None
+        likely = self.imitator(batch.features).log_softmax(dim=1)
+        logged = at_place(likely, batch.ids)
+        imitation = self.config.beta * mean_square(likely, None) - logged.mean()
+        self.imitator_optimiser.zero_grad()
+        imitation.backward()
+        self.imitator_optimiser.step()
+        wanted = self._target(batch)
+        found = values(self.critics, batch.features, batch.actions)
+        loss = sum(functional.mse_loss(value, wanted) for value in found)
+        assert isinstance(loss, Tensor)
+        self.critic_optimiser.zero_grad()
+        loss.backward()
+        self.critic_optimiser.step()
+        follow(self.target_critics, self.critics, self.config.tau)
+        return {"critic_loss": loss.item(), "imitator_loss": imitation.item()}
+
+    @torch.no_grad()
+    def _target(self, batch: Batch) -> Float32[Tensor, " B"]:
+        allowed, n_actions = batch.next_allowed, len(self.representation.action_set)
+        mask = None if allowed is None else allowed.mask(n_actions)
+        assert batch.next_observations is not None
+        found, _, _ = self._candidates(
+            self.target_critics, batch.next_features, batch.next_observations, mask
+        )
+        ahead = found.amax(dim=1)
+        return batch.rewards + self.config.gamma * (1 - batch.terminals) * ahead
+
+    def _candidates(
+        self,
+        critics: nn.ModuleList,
+        features: Float32[Tensor, "B F"],
+        observations: Float32[Tensor, "B S"],
+        mask: Bool[np.ndarray, "B A"] | None = None,
+    ) -> tuple[Float32[Tensor, "B K"], Int64[Tensor, "B K"], Float32[Tensor, "B K E"]]:
+        """Values, -inf below the threshold; ids; points."""
+        logits = only(self.imitator(features), mask)
+        count = min(self.config.n_action_samples, logits.shape[1])
+        largest, ids = logits.topk(count, dim=1)
+        points = self.representation.embed(
+            observations.repeat_interleave(count, dim=0), ids.flatten()
+        )
+        seen = features.repeat_interleave(count, dim=0)
+        worst = torch.stack(values(critics, seen, points)).amin(dim=0).view(-1, count)
+        usable = supported(worst, largest, self.config.action_flexibility)
+        return usable, ids, points.view(*ids.shape, -1)
+
+    def points(
+        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+    ) -> Float32[np.ndarray, "B E"]:
+        with torch.no_grad():
+            found, _, points = self._candidates(
+                self.critics, torch.from_numpy(features), torch.from_numpy(observations)
+            )
+            best = found.argmax(dim=1)
+            return points[torch.arange(len(best)), best].numpy()
+
+    def value(
+        self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
+    ) -> Float32[np.ndarray, " B"]:
+        with torch.no_grad():
+            found = values(self.critics, torch.from_numpy(features), torch.from_numpy(points))
+            return torch.stack(found).mean(dim=0).numpy()
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {
+            "imitator": self.imitator,
+            "critics": self.critics,
+            "target_critics": self.target_critics,
+        }

@@ -1,0 +1,117 @@
+"""BCQ among likely ids: its target by hand, whom Q is asked about, where the policy goes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from offline_actrep.core.actions import AllowedActions
+from offline_actrep.nets.seeding import seeded
+from offline_actrep.offline.candidate_bcq import CandidateBcq
+from offline_actrep.offline.columns import Batch
+from offline_actrep.offline.learner import LearnerConfig
+from offline_actrep.offline.td3_decoded import values
+from offline_actrep.relabel import Relabelled
+
+CONFIG = LearnerConfig(
+    hidden=(9, 7), gamma=0.9, tau=0.25, n_action_samples=3, action_flexibility=0.2, beta=0.1
+)
+
+
+def on_points(make_batch: Any, points: Relabelled, allowed: AllowedActions | None = None) -> Batch:
+    batch = make_batch(0, 4)
+    return replace(
+        batch,
+        actions=torch.from_numpy(points.points[:16]),
+        ids=torch.from_numpy(points.log.actions[:16].copy()),
+        observations=torch.from_numpy(points.log.observations[:16].copy()),
+        next_observations=torch.from_numpy(points.log.next_observations[:16].copy()),
+        next_allowed=allowed,
+    )
+
+
+def made(points: Relabelled, **changes: Any) -> CandidateBcq:
+    with seeded(1):
+        return CandidateBcq("candidate_bcq", replace(CONFIG, **changes), 3, points.representation)
+
+
+def likely(learner: CandidateBcq, features: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return learner.imitator(features).softmax(dim=1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_target_is_the_best_of_the_likely_allowed_candidates(
+    make_batch: Any, points: Relabelled, masked: bool
+) -> None:
+    """Each row's candidates, one by one."""
+    mask = np.random.default_rng(0).random((16, 16)) < 0.4
+    mask[:, 5] = True
+    batch = on_points(make_batch, points, AllowedActions.of_mask(mask) if masked else None)
+    learner = made(points, action_flexibility=0.97)
+    chances, counts = likely(learner, batch.next_features), []
+    for row, found in enumerate(learner._target(batch)):
+        ids = [k for k in range(16) if mask[row, k] or not masked]
+        ids = sorted(ids, key=lambda k: -chances[row, k])[:3]
+        ids = [k for k in ids if chances[row, k] > 0.97 * chances[row, ids[0]]]
+        seen = batch.next_observations[row : row + 1].expand(len(ids), -1)  # type: ignore[index]
+        there = learner.representation.embed(seen, torch.tensor(ids))
+        features = batch.next_features[row : row + 1].expand(len(ids), -1)
+        with torch.no_grad():
+            worst = torch.stack(values(learner.target_critics, features, there)).amin(dim=0)
+        ahead = 0.9 * (1 - batch.terminals[row]) * worst.max()
+        assert found.item() == pytest.approx((batch.rewards[row] + ahead).item(), abs=1e-5)
+        counts.append(len(ids))
+    assert len(set(counts)) > 1
+
+
+def test_the_policy_goes_to_the_point_of_the_best_candidate(
+    make_batch: Any, points: Relabelled
+) -> None:
+    batch = on_points(make_batch, points)
+    learner = made(points)
+    seen = batch.observations
+    assert seen is not None
+    wanted = torch.from_numpy(learner.points(batch.features.numpy(), seen.numpy()))
+    chosen = learner.representation.decode(seen, wanted)
+    gap = (learner.representation.embed(seen, chosen) - wanted).abs().sum(dim=1)
+    assert gap.max() < 1e-6
+    chances = likely(learner, batch.features)
+    third = chances.topk(3, dim=1).values[:, -1]
+    picked = chances[torch.arange(16), chosen]
+    assert (picked >= third).all() and (picked > 0.2 * chances.amax(dim=1)).all()
+    found = learner.value(batch.features.numpy(), wanted.numpy())
+    assert found.shape == (16,) and np.isfinite(found).all()
+
+
+def test_one_candidate_is_imitation(make_batch: Any, points: Relabelled) -> None:
+    batch = on_points(make_batch, points)
+    learner = made(points, n_action_samples=1)
+    seen = batch.observations
+    assert seen is not None
+    wanted = torch.from_numpy(learner.points(batch.features.numpy(), seen.numpy()))
+    copied = learner.representation.embed(seen, likely(learner, batch.features).argmax(dim=1))
+    assert torch.equal(wanted, copied)
+
+
+def test_an_update_imitates_the_ids_and_moves_the_targets_by_their_share(
+    make_batch: Any, points: Relabelled
+) -> None:
+    batch = on_points(make_batch, points)
+    learner = made(points)
+    assert batch.ids is not None
+    before = [weight.clone() for weight in learner.target_critics.parameters()]
+    at_first = likely(learner, batch.features)[torch.arange(16), batch.ids].log().mean()
+    losses = [learner.update(batch) for _ in range(50)]
+    assert losses[-1]["critic_loss"] < losses[0]["critic_loss"]
+    later = likely(learner, batch.features)[torch.arange(16), batch.ids].log().mean()
+    assert later > at_first
+    learner = made(points)
+    learner.update(batch)
+    pairs = zip(
+        before, learner.critics.parameters(), learner.target_critics.parameters(), strict=True
+    )
+    for old, network, target in pairs:
+        torch.testing.assert_close(target, 0.75 * old + 0.25 * network)
