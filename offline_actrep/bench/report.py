@@ -155,7 +155,7 @@ def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
     tables = []
     for sweep in scores.bench.sweeps:
         cells = [cell for cell in sweep.cells() if cell in found.last]
-        if not cells:
+        if len(cells) < 2:  # the plain value alone, from the comparison of methods
             continue
         places = actions_of(scores, cells)
         lines = {}

@@ -51,8 +51,8 @@ def on_a_log(
             continue
         against = {rival: above(found[better], found[rival]) for rival in rivals if rival in found}
         missing = [rival for rival in rivals if rival not in found]
-        why = _why(against, missing, _COMPARED, lambda rival: str(found[rival]))
-        own = f"{better} {found[better]}"
+        why = _why(against, missing, _COMPARED, lambda rival: _short(found[rival]))
+        own = f"{better} {_short(found[better])}"
         said.append(
             Verdict(claim.text, where, better, _together(against, missing), f"{own}; {why}")
         )
@@ -80,10 +80,14 @@ def on_a_sweep(
                 less = above(gaps[rival, better], Estimate(0.0, 0.0, 0.0, 1))
                 against[rival] = _together({"falls": falls, "less": less}, [])
         missing = [rival for rival in claim.than if rival not in against]
-        own = f"{better} loses {declines[better]}; " if better in declines else ""
-        why = _why(against, missing, _FALLING, lambda rival: str(declines[rival]))
+        own = f"{better} loses {_short(declines[better])}; " if better in declines else ""
+        why = _why(against, missing, _FALLING, lambda rival: _short(declines[rival]))
         said.append(Verdict(claim.text, where, better, _together(against, missing), own + why))
     return said
+
+
+def _short(found: Estimate) -> str:
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _together(against: Mapping[str, str], missing: Sequence[str]) -> str:
