@@ -24,14 +24,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.discrete_bcq import supported
 from offline_actrep.offline.heads import adam, at_place, mean_square, only
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
-from offline_actrep.offline.td3_decoded import follow, values
+from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
 
 @final
@@ -54,9 +53,8 @@ class CandidateBcq(AbstractPointLearner):
         representation: AbstractRepresentation,
     ) -> None:
         self.name, self.config, self.representation = name, config, representation
-        n_actions, dim = len(representation.action_set), representation.dim
-        self.imitator = mlp([n_features, *config.hidden, n_actions])
-        self.critics = nn.ModuleList(mlp([n_features + dim, *config.hidden, 1]) for _ in range(2))
+        self.imitator = mlp([n_features, *config.hidden, len(representation.action_set)])
+        self.critics = twins(n_features, representation.dim, config.hidden)
         self.target_critics = deepcopy(self.critics)
         self.imitator_optimiser = adam(self.imitator.parameters(), config.critic_learning_rate)
         self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
@@ -69,15 +67,9 @@ class CandidateBcq(AbstractPointLearner):
         self.imitator_optimiser.zero_grad()
         imitation.backward()
         self.imitator_optimiser.step()
-        wanted = self._target(batch)
-        found = values(self.critics, batch.features, batch.actions)
-        loss = sum(functional.mse_loss(value, wanted) for value in found)
-        assert isinstance(loss, Tensor)
-        self.critic_optimiser.zero_grad()
-        loss.backward()
-        self.critic_optimiser.step()
+        loss = regress(self.critics, self.critic_optimiser, batch, self._target(batch))
         follow(self.target_critics, self.critics, self.config.tau)
-        return {"critic_loss": loss.item(), "imitator_loss": imitation.item()}
+        return {"critic_loss": loss, "imitator_loss": imitation.item()}
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Float32[Tensor, " B"]:

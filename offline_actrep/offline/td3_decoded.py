@@ -28,6 +28,7 @@ from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.heads import adam
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
+from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
 ACTOR_EVERY = 2
 """Updates of the critics for one of the actor and of the targets."""
@@ -54,21 +55,15 @@ class DecodedTd3(AbstractPointLearner):
         self.name, self.config, self.representation = name, config, representation
         dim = representation.dim
         self.actor = mlp([n_features, *config.hidden, dim])
-        self.critics = nn.ModuleList(mlp([n_features + dim, *config.hidden, 1]) for _ in range(2))
+        self.critics = twins(n_features, dim, config.hidden)
         self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
         self.actor_optimiser = adam(self.actor.parameters(), config.actor_learning_rate)
         self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
         self.updates = 0
 
     def update(self, batch: Batch) -> Mapping[str, float]:
-        wanted = self._target(batch)
-        found = values(self.critics, batch.features, batch.actions)
-        loss = sum(functional.mse_loss(value, wanted) for value in found)
-        assert isinstance(loss, Tensor)
-        self.critic_optimiser.zero_grad()
-        loss.backward()
-        self.critic_optimiser.step()
-        losses = {"critic_loss": loss.item()}
+        loss = regress(self.critics, self.critic_optimiser, batch, self._target(batch))
+        losses = {"critic_loss": loss}
         if self.updates % ACTOR_EVERY == 0:
             losses |= self._update_actor(batch)
         self.updates += 1
@@ -133,18 +128,3 @@ class DecodedTd3(AbstractPointLearner):
             "target_actor": self.target_actor,
             "target_critics": self.target_critics,
         }
-
-
-def values(
-    critics: nn.ModuleList, features: Float32[Tensor, "B F"], points: Float32[Tensor, "B E"]
-) -> list[Float32[Tensor, " B"]]:
-    """Q of each critic."""
-    together = torch.cat([features, points], dim=1)
-    return [critic(together)[:, 0] for critic in critics]
-
-
-@torch.no_grad()
-def follow(target: nn.Module, network: nn.Module, share: float) -> None:
-    """The target takes a share of the network's weights."""
-    for old, new in zip(target.parameters(), network.parameters(), strict=True):
-        old.lerp_(new, share)

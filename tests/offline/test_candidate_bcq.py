@@ -12,7 +12,7 @@ from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.candidate_bcq import CandidateBcq
 from offline_actrep.offline.columns import Batch
 from offline_actrep.offline.learner import LearnerConfig
-from offline_actrep.offline.td3_decoded import values
+from offline_actrep.offline.twin_critics import values
 from offline_actrep.relabel import Relabelled
 
 CONFIG = LearnerConfig(
