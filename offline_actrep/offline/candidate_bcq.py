@@ -9,8 +9,8 @@ Formula (discrete BCQ, Fujimoto et al. 2019, with Q over `phi(a; s)`): G is fitt
 `-log G(a | s) + beta mean_b (log G(b | s))^2`; the candidates of a state are
 `C(s) = {b among the K largest of G(. | s) : G(b | s) > tau max_c G(c | s)}`, Q by
 `sum_j (Q_j(s, e) - y)^2` with `y = r + gamma max_{b in C(s')} min_j Q'_j(s', phi(b; s'))`, and the
-policy goes to the point of `argmax_{b in C(s)} min_j Q_j(s, phi(b; s))`, which decodes to b. Where
-the log says which actions were allowed, C(s') keeps to them.
+policy goes to the point of `argmax_{b in C(s)} min_j Q_j(s, phi(b; s))`, which decodes to b; there
+C(s) has up to 4 K. Where the log says which actions were allowed, C(s') keeps to them.
 
 A variant of our own: Gu et al. (2022) learn on points with CQL and BCQ, whose policies name points
 and not actions.
@@ -22,7 +22,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 
 from offline_actrep.core.representation import AbstractRepresentation
@@ -32,6 +32,10 @@ from offline_actrep.offline.heads import adam, at_place, mean_square, only
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
 from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
+WIDER = 4
+"""Candidates of a decision for one of a target: in the recommender targets over 16 and over 64
+earned the same, decisions among 16 a quarter less than among 64."""
+
 
 @final
 class CandidateBcq(AbstractPointLearner):
@@ -39,8 +43,8 @@ class CandidateBcq(AbstractPointLearner):
 
     Args:
         name: what it is called.
-        config: `n_action_samples` (K), `action_flexibility` (the threshold tau), `beta`, `tau`,
-            `gamma`, `critic_learning_rate`, `hidden`.
+        config: `n_action_samples` (K, of a target), `action_flexibility` (the threshold tau),
+            `beta`, `tau`, `gamma`, `critic_learning_rate`, `hidden`.
         n_features: F.
         representation: whose actions there are.
     """
@@ -76,8 +80,12 @@ class CandidateBcq(AbstractPointLearner):
         allowed, n_actions = batch.next_allowed, len(self.representation.action_set)
         mask = None if allowed is None else allowed.mask(n_actions)
         assert batch.next_observations is not None
-        found, _, _ = self._candidates(
-            self.target_critics, batch.next_features, batch.next_observations, mask
+        found, _ = self._candidates(
+            self.target_critics,
+            batch.next_features,
+            batch.next_observations,
+            self.config.n_action_samples,
+            mask,
         )
         ahead = found.amax(dim=1)
         return batch.rewards + self.config.gamma * (1 - batch.terminals) * ahead
@@ -87,11 +95,12 @@ class CandidateBcq(AbstractPointLearner):
         critics: nn.ModuleList,
         features: Float32[Tensor, "B F"],
         observations: Float32[Tensor, "B S"],
+        most: int,
         mask: Bool[np.ndarray, "B A"] | None = None,
-    ) -> tuple[Float32[Tensor, "B K"], Int64[Tensor, "B K"], Float32[Tensor, "B K E"]]:
-        """Values, -inf below the threshold; ids; points."""
+    ) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B K E"]]:
+        """Values, -inf below the threshold, and points."""
         logits = only(self.imitator(features), mask)
-        count = min(self.config.n_action_samples, logits.shape[1])
+        count = min(most, logits.shape[1])
         largest, ids = logits.topk(count, dim=1)
         points = self.representation.embed(
             observations.repeat_interleave(count, dim=0), ids.flatten()
@@ -99,14 +108,17 @@ class CandidateBcq(AbstractPointLearner):
         seen = features.repeat_interleave(count, dim=0)
         worst = torch.stack(values(critics, seen, points)).amin(dim=0).view(-1, count)
         usable = supported(worst, largest, self.config.action_flexibility)
-        return usable, ids, points.view(*ids.shape, -1)
+        return usable, points.view(*ids.shape, -1)
 
     def points(
         self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
     ) -> Float32[np.ndarray, "B E"]:
         with torch.no_grad():
-            found, _, points = self._candidates(
-                self.critics, torch.from_numpy(features), torch.from_numpy(observations)
+            found, points = self._candidates(
+                self.critics,
+                torch.from_numpy(features),
+                torch.from_numpy(observations),
+                WIDER * self.config.n_action_samples,
             )
             best = found.argmax(dim=1)
             return points[torch.arange(len(best)), best].numpy()
