@@ -33,8 +33,8 @@ from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerC
 from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
 WIDER = 4
-"""Candidates of a decision for one of a target: in the recommender targets over 16 and over 64
-earned the same, decisions among 16 a quarter less than among 64."""
+"""Candidates of a decision for one of a target: a decision is made once, a target in every row of
+every step."""
 
 
 @final
