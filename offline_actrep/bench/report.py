@@ -14,6 +14,7 @@ from offline_actrep.bench.rows import Row, read_rows
 from offline_actrep.bench.running import sorted_out, wanted
 from offline_actrep.bench.scores import Scores
 from offline_actrep.bench.tuning import UNTUNED, Tuned
+from offline_actrep.bench.verdicts import short
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.files.artifact import write_json, write_text
 from offline_actrep.report import FigureFile, Section, Table, markdown_table, write_report
@@ -319,5 +320,4 @@ def _mean(values: Sequence[float | None], form: str) -> str:
 def _cell(score: Estimate | None) -> str:
     if score is None:
         return "-"
-    ends = f" [{score.low:.2f}, {score.high:.2f}]" if np.isfinite(score.low) else ""
-    return f"{score.value:.2f}{ends}"
+    return short(score)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from offline_actrep.bench.plan import Claim
 from offline_actrep.core.estimate import Estimate
@@ -51,8 +52,8 @@ def on_a_log(
             continue
         against = {rival: above(found[better], found[rival]) for rival in rivals if rival in found}
         missing = [rival for rival in rivals if rival not in found]
-        why = _why(against, missing, _COMPARED, lambda rival: _short(found[rival]))
-        own = f"{better} {_short(found[better])}"
+        why = _why(against, missing, _COMPARED, lambda rival: short(found[rival]))
+        own = f"{better} {short(found[better])}"
         said.append(
             Verdict(claim.text, where, better, _together(against, missing), f"{own}; {why}")
         )
@@ -80,14 +81,16 @@ def on_a_sweep(
                 less = above(gaps[rival, better], Estimate(0.0, 0.0, 0.0, 1))
                 against[rival] = _together({"falls": falls, "less": less}, [])
         missing = [rival for rival in claim.than if rival not in against]
-        own = f"{better} loses {_short(declines[better])}; " if better in declines else ""
-        why = _why(against, missing, _FALLING, lambda rival: _short(declines[rival]))
+        own = f"{better} loses {short(declines[better])}; " if better in declines else ""
+        why = _why(against, missing, _FALLING, lambda rival: short(declines[rival]))
         said.append(Verdict(claim.text, where, better, _together(against, missing), own + why))
     return said
 
 
-def _short(found: Estimate) -> str:
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+def short(found: Estimate) -> str:
+    """In two decimals, without the interval where it is not known."""
+    ends = f" [{found.low:.2f}, {found.high:.2f}]" if isfinite(found.low) else ""
+    return f"{found.value:.2f}{ends}"
 
 
 def _together(against: Mapping[str, str], missing: Sequence[str]) -> str:

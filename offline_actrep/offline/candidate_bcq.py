@@ -64,7 +64,7 @@ class CandidateBcq(AbstractPointLearner):
         self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
 
     def update(self, batch: Batch) -> Mapping[str, float]:
-        assert batch.ids is not None and batch.next_observations is not None
+        assert batch.ids is not None, "its batches carry ids"
         likely = self.imitator(batch.features).log_softmax(dim=1)
         logged = at_place(likely, batch.ids)
         imitation = self.config.beta * mean_square(likely, None) - logged.mean()
@@ -77,9 +77,9 @@ class CandidateBcq(AbstractPointLearner):
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Float32[Tensor, " B"]:
-        allowed, n_actions = batch.next_allowed, len(self.representation.action_set)
-        mask = None if allowed is None else allowed.mask(n_actions)
-        assert batch.next_observations is not None
+        allowed = batch.next_allowed
+        mask = None if allowed is None else allowed.mask(len(self.representation.action_set))
+        assert batch.next_observations is not None, "its batches carry observations"
         found, _ = self._candidates(
             self.target_critics,
             batch.next_features,
