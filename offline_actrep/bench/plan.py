@@ -67,6 +67,8 @@ class BenchWorld(Strict):
     """Discount a decision, for every method."""
     dim: Annotated[int, Field(ge=1)]
     """E of every representation that does not bring its own."""
+    learner: dict[str, Any] = Field(default_factory=dict)
+    """Changes of the budget of its learners, for every method."""
     features: FeaturesRecipe | None = None
     """What every network sees of an observation; None for what the data set's recipe says."""
     changing_actions: ChangingConfig | None = None
@@ -81,7 +83,7 @@ class BenchWorld(Strict):
 
 
 class Budget(Strict):
-    """`[budget]`: the same for every method."""
+    """`[budget]`: the same for every method; a world may have more of it or less."""
 
     learner: dict[str, Any] = Field(default_factory=dict)
     """Fields of `LearnerConfig`."""
@@ -403,5 +405,5 @@ def learner_config(
 ) -> tuple[dict[str, Any], LearnerConfig]:
     """What a learner is trained with in a world: the words, and the settings whole."""
     own = each.settings | each.of_world.get(world.name, {})
-    words = bench.budget.learner | own | trial.learner
+    words = bench.budget.learner | world.learner | own | trial.learner
     return words, learner_settings(each.learner, {"gamma": world.gamma} | words)

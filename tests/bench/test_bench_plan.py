@@ -111,6 +111,16 @@ def test_settings_come_from_the_budget_the_world_and_the_method(tmp_path: Path) 
     assert stated(LearnerConfig(steps=7)) == {"steps": 7}
 
 
+def test_a_world_may_have_another_budget_of_steps(tmp_path: Path) -> None:
+    longer = ("dim = 2", "dim = 2\nlearner = { steps = 90 }")
+    bench, plain = read(tmp_path, longer), read(tmp_path)
+    for each, steps in ((bench, 90), (plain, 40)):
+        configs = [learner_config(each, m, each.world("maze"), Trial())[1] for m in each.methods]
+        assert {config.steps for config in configs} == {steps}
+    with pytest.raises(ValueError, match="stepps"):
+        read(tmp_path, ("dim = 2", "dim = 2\nlearner = { stepps = 90 }"))
+
+
 def test_the_world_gives_dim_unless_points_bring_their_own(tmp_path: Path) -> None:
     external = '[[representations]]\nname = "ext"\nmethod = "external"\nown_dim = true\n\n'
     bench = read(tmp_path, ('[[methods]]\nname = "BC"', f'{external}[[methods]]\nname = "BC"'))
