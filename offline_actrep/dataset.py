@@ -333,14 +333,9 @@ def publish(
 ) -> None:
     """Keeps the headroom table in a folder; cards, samples, checksums beside each recipe.
 
-    A card is the `about.md` that lies beside the recipes and a chapter a tier. Rows of the table
-    that are of other data sets stay.
+    A card is the `about.md` that lies beside the recipes and a chapter for each of them that the
+    table knows. Rows of the table that are of other data sets stay.
     """
-    places: dict[Path, list[int]] = {}
-    for k, recipe in enumerate(recipes):
-        places.setdefault(recipe.parent, []).append(k)
-    for place, tiers in places.items():
-        _publish_world(place, [made[k] for k in tiers], [measured[k] for k in tiers])
     file = folder / "headroom.json"
     named = dict(read_json(file)) if file.exists() else {}
     named |= {each.recipe.name: dict(row) for each, row in zip(made, measured, strict=True)}
@@ -348,29 +343,37 @@ def publish(
     write_text(
         folder / "headroom.md", f"# Headroom of the data sets\n\n{markdown_table(overview(named))}"
     )
+    for recipe, each in zip(recipes, made, strict=True):
+        _publish_sample(each, recipe.parent)
+    for place in dict.fromkeys(recipe.parent for recipe in recipes):
+        _publish_card(place, named)
 
 
-def _publish_world(
-    folder: Path, made: Sequence[Dataset], measured: Sequence[Mapping[str, Any]]
-) -> None:
-    for each in made:
-        if each.recipe.sample_rows:
-            log = each.read_log()
-            kept = int(np.searchsorted(log.episode_offsets, each.recipe.sample_rows))
-            part = log.take_episodes(np.arange(min(kept, log.n_episodes)))
-            write_log(part, folder / "sample.parquet")
-            write_action_table(log.action_set, folder / "sample.actions.parquet")
-    pairs = list(zip(made, measured, strict=True))
+def _publish_sample(made: Dataset, folder: Path) -> None:
+    """The first episodes, where the recipe asks for some."""
+    if not made.recipe.sample_rows:
+        return
+    log = made.read_log()
+    kept = int(np.searchsorted(log.episode_offsets, made.recipe.sample_rows))
+    write_log(log.take_episodes(np.arange(min(kept, log.n_episodes))), folder / "sample.parquet")
+    write_action_table(log.action_set, folder / "sample.actions.parquet")
+
+
+def _publish_card(folder: Path, measured: Mapping[str, Mapping[str, Any]]) -> None:
+    """The card and the checksums of a folder's data sets, of all that were ever measured."""
+    recipes = [read_dataset(file) for file in sorted(folder.glob("*.toml"))]
+    known = [(each, measured[each.name]) for each in recipes if each.name in measured]
     kept_facts = ("rows", "episodes", "fingerprint", "sha256", "bytes")
-    checksums = {each.recipe.name: {k: row[k] for k in kept_facts} for each, row in pairs}
-    write_json(folder / "checksums.json", checksums)
+    write_json(
+        folder / "checksums.json",
+        {each.name: {fact: found[fact] for fact in kept_facts} for each, found in known},
+    )
     about = (folder / "about.md").read_text(encoding="utf-8").strip()
-    chapters = [_tier(each, row) for each, row in pairs]
+    chapters = [_tier(each, found) for each, found in known]
     write_text(folder / "README.md", "\n\n".join([about, *chapters]) + "\n")
 
 
-def _tier(made: Dataset, found: Mapping[str, Any]) -> str:
-    recipe = made.recipe
+def _tier(recipe: DatasetRecipe, found: Mapping[str, Any]) -> str:
     parts = ", ".join(f"{each.policy} {each.weight:g}" for each in recipe.parts)
     lines = [
         f"## `{recipe.name}`",

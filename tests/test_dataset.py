@@ -173,10 +173,14 @@ def test_headroom_coverage_and_card(made: Dataset, place: Path) -> None:
     assert [look["steps"] for look in found["checkpoints"]] == [128, 256]
     assert measure(made, episodes=8) == found
     (place / "maze" / "about.md").write_text("# The maze\n\nWords.\n", encoding="utf-8")
-    (place / "headroom.json").write_text(json.dumps({"of-another": found}), encoding="utf-8")
+    other = (place / "maze" / "tiny.toml").read_text(encoding="utf-8").replace("-tiny", "-other")
+    (place / "maze" / "other.toml").write_text(other, encoding="utf-8")
+    before = {"of-another": found, "maze-other": found}
+    (place / "headroom.json").write_text(json.dumps(before), encoding="utf-8")
     publish([place / "maze" / "tiny.toml"], [made], [found], place)
     card = (place / "maze" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("# The maze\n\nWords.\n\n## `maze-tiny`\n\nTwo checkpoints and")
+    assert card.startswith("# The maze\n\nWords.\n\n## `maze-other`\n\nTwo checkpoints and")
+    assert card.count("## `") == 2 and "## `maze-tiny`" in card
     assert "checkpoint-1 1, checkpoint-2 1, expert 2; 25% of the actions" in card
     assert found["sha256"] in card
     sample = read_log(
@@ -185,11 +189,13 @@ def test_headroom_coverage_and_card(made: Dataset, place: Path) -> None:
     full = made.read_log()
     assert 100 <= len(sample) < len(full)
     np.testing.assert_array_equal(sample.actions, full.actions[: len(sample)])
-    sums = read_json(place / "maze" / "checksums.json")["maze-tiny"]
-    assert (sums["rows"], sums["fingerprint"]) == (len(full), full.fingerprint)
+    sums = read_json(place / "maze" / "checksums.json")
+    assert list(sums) == ["maze-other", "maze-tiny"]
+    assert sums["maze-tiny"]["rows"] == len(full)
+    assert sums["maze-tiny"]["fingerprint"] == full.fingerprint
     assert "maze-tiny" in (place / "headroom.md").read_text(encoding="utf-8")
     kept = read_json(place / "headroom.json")
-    assert {row[0] for row in overview(kept).rows} == {"of-another", "maze-tiny"}
+    assert {row[0] for row in overview(kept).rows} == {*before, "maze-tiny"}
 
 
 def test_a_clone_that_comes_too_near_is_called_too_easy(made: Dataset) -> None:
