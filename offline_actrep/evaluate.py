@@ -44,6 +44,7 @@ def estimate(
     gamma: float | None = None,
     features: FeatureConfig | None = None,
     representation: AbstractRepresentation | None = None,
+    device: str = "auto",
     on_step: OnStep | None = None,
     **settings: Any,
 ) -> Estimate:
@@ -61,11 +62,13 @@ def estimate(
         features: what Q sees of an observation; None for the policy's own.
         representation: whose points Q sees of an action; None for the policy's own, or for one
             output an id where it has none (slow, and blind to what actions have in common).
+        device: where Q learns: `auto` for a GPU if there is one, or as torch names it.
         on_step: is told where the work stands.
         settings: fields of `FqeConfig`.
 
     Raises:
-        ValueError: an unknown estimator, another catalogue, or a discount that nobody gave.
+        ValueError: an unknown estimator or device, another catalogue, or a discount that nobody
+            gave.
     """
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {name!r}; there are {', '.join(ESTIMATORS)}")
@@ -88,6 +91,7 @@ def estimate(
         reward_scale=trained.reward_scale if trained else reward_scale(log, 1.0),
         config=FqeConfig(**settings),
         seed=seed,
+        device=device,
         on_step=on_step,
     )
 

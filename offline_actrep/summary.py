@@ -1,6 +1,5 @@
 """A finished run -> its figures, its tables and its report."""
 
-import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from offline_actrep.core.estimate import Estimate, iqm_estimate, mean_estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.files.artifact import read_json, write_json, write_text
+from offline_actrep.nets.computing import hardware
 from offline_actrep.offline.d3rlpy_learner import VERSION as D3RLPY_VERSION
 from offline_actrep.online.action_values import ActionValues, action_values
 from offline_actrep.recipe import ValuesRecipe
@@ -90,7 +90,7 @@ def publish(layout: Layout, folder: Path) -> list[Path]:
         "d3rlpy": D3RLPY_VERSION,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": hardware(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     name = layout.recipe.name

@@ -1,10 +1,11 @@
 """What made a row: the code's revision, and the machine with its versions."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+
+from offline_actrep.nets.computing import hardware
 
 LIBRARIES = ("torch", "numpy", "d3rlpy")
 """Those whose version may change a bit of a result."""
@@ -28,7 +29,6 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def machine() -> str:
-    """Architecture, cores and versions in one line."""
+    """Hardware and versions in one line."""
     made_with = [f"{name} {version(name)}" for name in LIBRARIES]
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores"
-    return ", ".join([hardware, f"python {platform.python_version()}", *made_with])
+    return ", ".join([hardware(), f"python {platform.python_version()}", *made_with])

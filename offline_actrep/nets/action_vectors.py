@@ -85,7 +85,9 @@ class MadeVectors(nn.Module):
 
     def all(self) -> Float[Tensor, "A k"]:
         """Of every action."""
-        return torch.cat([self(part) for part in torch.arange(len(self.known)).split(AT_ONCE)])
+        somewhere = next(self.project.parameters())
+        everyone = torch.arange(len(self.known), device=somewhere.device)
+        return torch.cat([self(part) for part in everyone.split(AT_ONCE)])
 
     def tables(self) -> list[Tensor]:
         """What `RowAdam` must move."""

@@ -9,14 +9,22 @@ from torch import Tensor
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.mapped import take
+from offline_actrep.nets.computing import CPU
 
 
 def batches(
-    n: int, batch_size: int, steps: int, generator: torch.Generator
+    n: int,
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator,
+    device: torch.device = CPU,
 ) -> Iterator[Int64[Tensor, " B"]]:
-    """`steps` batches of row numbers below n, drawn with replacement."""
+    """`steps` batches of row numbers below n, drawn with replacement and then brought to a device.
+
+    The generator is one of the CPU's, so that every device sees the same rows.
+    """
     for _ in range(steps):
-        yield torch.randint(n, (batch_size,), generator=generator)
+        yield torch.randint(n, (batch_size,), generator=generator).to(device)
 
 
 @dataclass(frozen=True, eq=False)

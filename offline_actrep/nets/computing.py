@@ -1,13 +1,70 @@
-"""How torch computes while a fit runs: on how many threads, and how precisely it multiplies."""
+"""How torch computes while something learns: where, on how many threads, how precisely."""
 
+import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
+CPU = torch.device("cpu")
+"""Where whatever has learnt lies."""
 Precision = Literal["float32", "bfloat16"]
 """Of the products in linear layers; losses, weights and what moves them stay in float32."""
+
+
+def device_of(name: str) -> torch.device:
+    """Where networks learn: `auto` is a GPU that CUDA knows if there is one, else the CPU.
+
+    Args:
+        name: `auto`, or a device as torch names it: `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        ValueError: torch knows no such device, or it is not there.
+    """
+    n = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda", 0) if n else CPU
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"unknown device {name!r}: expected auto, cpu, cuda or cuda:<number>"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= n:
+        there = ", ".join(["cpu", *(f"cuda:{i}" for i in range(n))])
+        raise ValueError(
+            f"device {name!r} is not there: torch {torch.__version__} sees {there}; take one of "
+            "those, or auto"
+        )
+    return CPU if device.type == "cpu" else torch.device(device.type, device.index or 0)
+
+
+def hardware() -> str:
+    """Architecture, cores and GPUs in one line."""
+    gpus = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    return ", ".join([platform.machine(), f"{os.cpu_count()} cores", *gpus])
+
+
+@contextmanager
+def learning_on(device: torch.device) -> Iterator[None]:
+    """On a GPU torch takes kernels that give the same bits every time, where it has any.
+
+    Some of cuBLAS's want their workspace named before the first of them runs; a name that is set
+    already stays.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
 @contextmanager
@@ -30,7 +87,7 @@ def torch_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def products_in(precision: Precision) -> torch.autocast:
+def products_in(precision: Precision, device: torch.device = CPU) -> torch.autocast:
     """Layers inside multiply in this precision; what they give must be made `float()` again.
 
     For a forward pass; the backward pass follows it. In bfloat16 a step of 1,024 rows through
@@ -39,4 +96,4 @@ def products_in(precision: Precision) -> torch.autocast:
     points' effects differed by 0.114 and 0.102 of random ones' against 0.112 and 0.124 (two
     seeds).
     """
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

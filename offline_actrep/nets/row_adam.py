@@ -87,13 +87,31 @@ class RowAdam(torch.optim.Optimizer):
         size = lr * (1 - b2**t) ** 0.5 / (1 - b1**t)
         gradient = table.grad
         assert gradient is not None
-        taken = gradient._indices()[0].numpy()
-        parts = gradient._values().reshape(len(taken), -1).numpy()
-        x, m, v = (
-            part.detach().view(len(part), -1).numpy() for part in (table, state["m"], state["v"])
-        )
+        taken = gradient._indices()[0]
+        parts = gradient._values().reshape(len(taken), -1)
+        columns = [part.detach().view(len(part), -1) for part in (table, state["m"], state["v"])]
+        if table.device.type != "cpu":
+            _move_rows_anywhere(columns, taken, parts, (b1, b2, size, eps))
+            return
+        x, m, v = (column.numpy() for column in columns)
         rates = (np.float32(b1), np.float32(b2), np.float32(size), np.float32(eps))
-        _move_rows(x, m, v, taken, np.argsort(taken, kind="stable"), parts, *rates)
+        order = np.argsort(taken.numpy(), kind="stable")
+        _move_rows(x, m, v, taken.numpy(), order, parts.numpy(), *rates)
+
+
+def _move_rows_anywhere(
+    columns: list[Float[Tensor, "A D"]],
+    taken: Int64[Tensor, " K"],
+    parts: Float[Tensor, "K D"],
+    rates: tuple[float, float, float, float],
+) -> None:
+    """`_move_rows` in torch alone, for tables that are not on the CPU."""
+    (x, m, v), (b1, b2, size, eps) = columns, rates
+    rows, place = taken.unique(return_inverse=True)
+    gradient = parts.new_zeros(len(rows), parts.shape[1]).index_add_(0, place, parts)
+    first, second = m[rows].lerp(gradient, 1 - b1), v[rows].lerp(gradient.square(), 1 - b2)
+    m[rows], v[rows] = first, second
+    x[rows] -= size * first / (second.sqrt() + eps)
 
 
 @njit(cache=True, error_model="numpy")

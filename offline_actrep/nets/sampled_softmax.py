@@ -50,17 +50,18 @@ class Proposal:
         With frequencies alone an output that is never a target would never be pushed down.
         """
         if kind == "uniform":
-            return Proposal(targets[:0], torch.full((n,), 1.0 / n).log())
+            return Proposal(targets[:0], targets.new_full((n,), 1.0 / n, dtype=torch.float32).log())
         counts = torch.bincount(targets, minlength=n).float()
         return Proposal(targets, (0.5 * counts / len(targets) + 0.5 / n).log())
 
     def draw(self, n: int, generator: torch.Generator) -> Int64[Tensor, " {n}"]:
         """n outputs, with repeats; exactly half of them by frequency where q has that half."""
         known = n // 2 if len(self.targets) else 0
-        alike = torch.randint(len(self.log_q), (n - known,), generator=generator)
+        device = self.log_q.device
+        alike = torch.randint(len(self.log_q), (n - known,), generator=generator).to(device)
         if not known:
             return alike
-        rows = torch.randint(len(self.targets), (known,), generator=generator)
+        rows = torch.randint(len(self.targets), (known,), generator=generator).to(device)
         return torch.cat([self.targets[rows], alike])
 
 

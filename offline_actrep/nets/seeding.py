@@ -14,15 +14,15 @@ def seeded(seed: int) -> Iterator[None]:
 
     For code that draws from them and cannot be told otherwise: initialisers, d3rlpy.
     """
-    torch_state = torch.random.get_rng_state()
     numpy_state = np.random.get_state()
     python_state = random.getstate()
-    torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(seed)
+            yield
     finally:
-        torch.random.set_rng_state(torch_state)
         np.random.set_state(numpy_state)
         random.setstate(python_state)

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.discrete_bcq import supported
 from offline_actrep.offline.heads import adam, at_place, mean_square, only
@@ -46,7 +47,8 @@ class CandidateBcq(AbstractPointLearner):
         config: `n_action_samples` (K, of a target), `action_flexibility` (the threshold tau),
             `beta`, `tau`, `gamma`, `critic_learning_rate`, `hidden`.
         n_features: F.
-        representation: whose actions there are.
+        representation: whose actions there are; it stays on the CPU.
+        device: where it learns.
     """
 
     def __init__(
@@ -55,15 +57,19 @@ class CandidateBcq(AbstractPointLearner):
         config: LearnerConfig,
         n_features: int,
         representation: AbstractRepresentation,
+        device: torch.device = CPU,
     ) -> None:
-        self.name, self.config, self.representation = name, config, representation
-        self.imitator = mlp([n_features, *config.hidden, len(representation.action_set)])
-        self.critics = twins(n_features, representation.dim, config.hidden)
+        self.name, self.config, self.device = name, config, device
+        self.representation = representation
+        sizes = [n_features, *config.hidden, len(representation.action_set)]
+        self.imitator = mlp(sizes).to(device)
+        self.critics = twins(n_features, representation.dim, config.hidden).to(device)
         self.target_critics = deepcopy(self.critics)
         self.imitator_optimiser = adam(self.imitator.parameters(), config.critic_learning_rate)
         self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
 
     def update(self, batch: Batch) -> Mapping[str, float]:
+        batch = batch.to(self.device)
         assert batch.ids is not None, "its batches carry ids"
         likely = self.imitator(batch.features).log_softmax(dim=1)
         logged = at_place(likely, batch.ids)
@@ -102,9 +108,8 @@ class CandidateBcq(AbstractPointLearner):
         logits = only(self.imitator(features), mask)
         count = min(most, logits.shape[1])
         largest, ids = logits.topk(count, dim=1)
-        points = self.representation.embed(
-            observations.repeat_interleave(count, dim=0), ids.flatten()
-        )
+        states = observations.to(CPU).repeat_interleave(count, dim=0)
+        points = self.representation.embed(states, ids.flatten().to(CPU)).to(self.device)
         seen = features.repeat_interleave(count, dim=0)
         worst = torch.stack(values(critics, seen, points)).amin(dim=0).view(-1, count)
         usable = supported(worst, largest, self.config.action_flexibility)
@@ -116,19 +121,20 @@ class CandidateBcq(AbstractPointLearner):
         with torch.no_grad():
             found, points = self._candidates(
                 self.critics,
-                torch.from_numpy(features),
-                torch.from_numpy(observations),
+                self.brought(features),
+                self.brought(observations),
                 WIDER * self.config.n_action_samples,
             )
             best = found.argmax(dim=1)
-            return points[torch.arange(len(best)), best].numpy()
+            chosen = best[:, None, None].expand(-1, 1, points.shape[2])
+            return points.gather(1, chosen)[:, 0].cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
     ) -> Float32[np.ndarray, " B"]:
         with torch.no_grad():
-            found = values(self.critics, torch.from_numpy(features), torch.from_numpy(points))
-            return torch.stack(found).mean(dim=0).numpy()
+            found = values(self.critics, self.brought(features), self.brought(points))
+            return torch.stack(found).mean(dim=0).cpu().numpy()
 
     def modules(self) -> dict[str, nn.Module]:
         return {

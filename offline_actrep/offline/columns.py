@@ -1,7 +1,7 @@
 """What a learner is fed: rows of columns in memory, or of a log of any size; batches of them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, final
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.mapped import release, take, whole_blocks
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import ObservationFeatures
 from offline_actrep.offline.numbering import Numbering, usable_rows
 from offline_actrep.relabel import Relabelled
@@ -25,7 +26,7 @@ larger log the rows of each batch are gathered when it is drawn."""
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of the columns, as tensors."""
+    """Some rows of the columns, as tensors; on the CPU when they are handed out."""
 
     features: Float32[Tensor, "B F"]
     actions: Float32[Tensor, "B E"] | Int64[Tensor, " B"]
@@ -38,6 +39,13 @@ class Batch:
     ids: Int64[Tensor, " B"] | None
     allowed: AllowedActions | None
     next_allowed: AllowedActions | None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The tensors on a device; sets of allowed actions stay where they are."""
+        if device == CPU:
+            return self
+        parts: dict[str, Any] = vars(self)
+        return replace(self, **{k: v.to(device) for k, v in parts.items() if isinstance(v, Tensor)})
 
 
 class AbstractColumns(ABC):

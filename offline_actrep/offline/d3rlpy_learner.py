@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.heads import adam
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
@@ -37,11 +38,19 @@ class D3rlpyLearner(AbstractPointLearner):
         config: its settings.
         n_features: F.
         dim: E.
+        device: where it learns.
     """
 
-    def __init__(self, name: str, config: LearnerConfig, n_features: int, dim: int) -> None:
-        self.name, self.config = name, config
-        self.algo = CONFIGS[name](config).create(device="cpu:0")
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        dim: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.name, self.config, self.device = name, config, device
+        self.algo = CONFIGS[name](config).create(device=f"{device.type}:{device.index or 0}")
         self.algo.create_impl((n_features,), dim)
 
     def update(self, batch: Batch) -> Mapping[str, float]:

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from offline_actrep.nets.computing import CPU
 from offline_actrep.offline.double_dqn import DoubleQ
 from offline_actrep.offline.heads import (
     Choices,
@@ -48,20 +49,29 @@ class DiscreteBcq(AbstractIdLearner):
             `target_update_interval`, `hidden`.
         n_features: F.
         n_actions: A.
+        device: where it learns.
     """
 
-    def __init__(self, name: str, config: LearnerConfig, n_features: int, n_actions: int) -> None:
-        self.name, self.config = name, config
-        self.q = DoubleQ([n_features, *config.hidden, n_actions])
-        self.imitator = nn.Linear(self.q.head.in_features, n_actions)
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        n_actions: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.name, self.config, self.device = name, config, device
+        self.q = DoubleQ([n_features, *config.hidden, n_actions]).to(device)
+        self.imitator = nn.Linear(self.q.head.in_features, n_actions).to(device)
         weights = [*self.q.trained(), *self.imitator.parameters()]
         self.optimiser = adam(weights, config.critic_learning_rate)
 
     def update(self, batch: Batch) -> Mapping[str, float]:
+        batch = batch.to(self.device)
         wanted = self.q.target(batch, self._best_next(batch), self.config.gamma)
         hidden = self.q.body(batch.features)
         td = functional.huber_loss(at(self.q.head, hidden, batch.actions), wanted)
-        choices = Choices.of(batch.allowed)
+        choices = Choices.of(batch.allowed, self.device)
         likely = among(self.imitator(hidden), choices).log_softmax(dim=1)
         logged = at_place(likely, places(batch.actions, choices))
         imitation = self.config.beta * mean_square(likely, choices) - logged.mean()
@@ -75,7 +85,8 @@ class DiscreteBcq(AbstractIdLearner):
 
     @torch.no_grad()
     def _best_next(self, batch: Batch) -> Int64[Tensor, " B"]:
-        hidden, choices = self.q.body(batch.next_features), Choices.of(batch.next_allowed)
+        hidden = self.q.body(batch.next_features)
+        choices = Choices.of(batch.next_allowed, self.device)
         values, logits = (among(head(hidden), choices) for head in (self.q.head, self.imitator))
         return best(supported(values, logits, self.config.action_flexibility), choices)
 
@@ -83,15 +94,16 @@ class DiscreteBcq(AbstractIdLearner):
         self, features: Float32[np.ndarray, "B F"], mask: Bool[np.ndarray, "B A"] | None = None
     ) -> Float32[np.ndarray, "B A"]:
         with torch.no_grad():
-            hidden = self.q.body(torch.from_numpy(features))
+            hidden = self.q.body(self.brought(features))
             logits = only(self.imitator(hidden), mask)
-            return supported(self.q.head(hidden), logits, self.config.action_flexibility).numpy()
+            share = self.config.action_flexibility
+            return supported(self.q.head(hidden), logits, share).cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], actions: Int64[np.ndarray, " B"]
     ) -> Float32[np.ndarray, " B"]:
         with torch.no_grad():
-            return self.q.value(torch.from_numpy(features), torch.from_numpy(actions)).numpy()
+            return self.q.value(self.brought(features), self.brought(actions)).cpu().numpy()
 
     def modules(self) -> dict[str, nn.Module]:
         return {"q": self.q, "imitator": self.imitator}

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from offline_actrep.nets.computing import CPU
 from offline_actrep.offline.double_dqn import DoubleQ
 from offline_actrep.offline.heads import Choices, adam, among, at_place, best, only
 from offline_actrep.offline.learner import AbstractIdLearner, Batch, LearnerConfig
@@ -37,16 +38,25 @@ class DiscreteCql(AbstractIdLearner):
         config: `alpha`, `gamma`, `critic_learning_rate`, `target_update_interval`, `hidden`.
         n_features: F.
         n_actions: A.
+        device: where it learns.
     """
 
-    def __init__(self, name: str, config: LearnerConfig, n_features: int, n_actions: int) -> None:
-        self.name, self.config = name, config
-        self.q = DoubleQ([n_features, *config.hidden, n_actions])
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        n_actions: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.name, self.config, self.device = name, config, device
+        self.q = DoubleQ([n_features, *config.hidden, n_actions]).to(device)
         self.optimiser = adam(self.q.trained(), config.critic_learning_rate)
 
     def update(self, batch: Batch) -> Mapping[str, float]:
+        batch = batch.to(self.device)
         wanted = self.q.target(batch, self._best_next(batch), self.config.gamma)
-        choices = Choices.of(batch.allowed)
+        choices = Choices.of(batch.allowed, self.device)
         td, conservative = losses(self.q(batch.features), batch.actions, wanted, choices)
         loss = td + self.config.alpha * conservative
         self.optimiser.zero_grad()
@@ -58,20 +68,20 @@ class DiscreteCql(AbstractIdLearner):
 
     @torch.no_grad()
     def _best_next(self, batch: Batch) -> Int64[Tensor, " B"]:
-        choices = Choices.of(batch.next_allowed)
+        choices = Choices.of(batch.next_allowed, self.device)
         return best(among(self.q(batch.next_features), choices), choices)
 
     def scores(
         self, features: Float32[np.ndarray, "B F"], mask: Bool[np.ndarray, "B A"] | None = None
     ) -> Float32[np.ndarray, "B A"]:
         with torch.no_grad():
-            return only(self.q(torch.from_numpy(features)), mask).numpy()
+            return only(self.q(self.brought(features)), mask).cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], actions: Int64[np.ndarray, " B"]
     ) -> Float32[np.ndarray, " B"]:
         with torch.no_grad():
-            return self.q.value(torch.from_numpy(features), torch.from_numpy(actions)).numpy()
+            return self.q.value(self.brought(features), self.brought(actions)).cpu().numpy()
 
     def modules(self) -> dict[str, nn.Module]:
         return {"q": self.q}

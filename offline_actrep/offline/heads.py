@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
 from offline_actrep.core.actions import AllowedActions
+from offline_actrep.nets.computing import CPU
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,15 @@ class Choices:
     blank: Bool[Tensor, "B K"]
 
     @staticmethod
-    def of(allowed: AllowedActions | None) -> "Choices | None":
-        """From compressed rows; None for all ids."""
+    def of(allowed: AllowedActions | None, device: torch.device = CPU) -> "Choices | None":
+        """From compressed rows, onto a device; None for all ids."""
         if allowed is None:
             return None
         counts = np.diff(allowed.offsets)
         there = np.arange(counts.max()) < counts[:, None]
         ids = np.zeros(there.shape, np.int64)
         ids[there] = allowed.indices
-        return Choices(torch.from_numpy(ids), torch.from_numpy(~there))
+        return Choices(torch.from_numpy(ids).to(device), torch.from_numpy(~there).to(device))
 
 
 def among(values: Float32[Tensor, "B A"], choices: Choices | None) -> Float32[Tensor, "B K"]:
@@ -80,7 +81,9 @@ def only(
     values: Float32[Tensor, "B A"], mask: Bool[np.ndarray, "B A"] | None
 ) -> Float32[Tensor, "B A"]:
     """All values, -inf where the mask forbids."""
-    return values if mask is None else values.where(torch.from_numpy(mask), -torch.inf)
+    if mask is None:
+        return values
+    return values.where(torch.from_numpy(mask).to(values.device), -torch.inf)
 
 
 def adam(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Adam:

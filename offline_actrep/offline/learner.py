@@ -6,9 +6,11 @@ from typing import Annotated, Literal, final
 
 import numpy as np
 import pydantic
+import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
+from offline_actrep.nets.computing import CPU
 from offline_actrep.offline.columns import Batch
 
 CONTINUOUS = ("cql", "bcq", "td3_plus_bc", "plas", "iql", "td3_decoded", "candidate_bcq")
@@ -76,10 +78,12 @@ class AbstractLearner(ABC):
     Attributes:
         name: one of `CONTINUOUS` or `DISCRETE`.
         config: its settings.
+        device: where its networks are; batches and arrays are brought there, results come back.
     """
 
     name: str
     config: LearnerConfig
+    device: torch.device = CPU
 
     @abstractmethod
     def update(self, batch: Batch) -> Mapping[str, float]:
@@ -90,10 +94,15 @@ class AbstractLearner(ABC):
         """Its networks by name."""
 
     @final
+    def brought(self, array: np.ndarray) -> Tensor:
+        """An array as a tensor where the networks are."""
+        return torch.from_numpy(array).to(self.device)
+
+    @final
     def tensors(self) -> dict[str, Tensor]:
-        """A copy of all weights by name."""
+        """A copy of all weights by name, on the CPU."""
         return {
-            f"{part}.{name}": tensor.detach().clone()
+            f"{part}.{name}": tensor.detach().to(CPU, copy=True)
             for part, module in self.modules().items()
             for name, tensor in module.state_dict().items()
         }

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.heads import adam
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
@@ -42,7 +43,8 @@ class DecodedTd3(AbstractPointLearner):
         name: what it is called.
         config: `alpha`, `tau`, `target_noise`, `gamma`, both learning rates, `hidden`.
         n_features: F.
-        representation: whose actions there are.
+        representation: whose actions there are; it stays on the CPU.
+        device: where it learns.
     """
 
     def __init__(
@@ -51,17 +53,20 @@ class DecodedTd3(AbstractPointLearner):
         config: LearnerConfig,
         n_features: int,
         representation: AbstractRepresentation,
+        device: torch.device = CPU,
     ) -> None:
-        self.name, self.config, self.representation = name, config, representation
+        self.name, self.config, self.device = name, config, device
+        self.representation = representation
         dim = representation.dim
-        self.actor = mlp([n_features, *config.hidden, dim])
-        self.critics = twins(n_features, dim, config.hidden)
+        self.actor = mlp([n_features, *config.hidden, dim]).to(device)
+        self.critics = twins(n_features, dim, config.hidden).to(device)
         self.target_actor, self.target_critics = deepcopy(self.actor), deepcopy(self.critics)
         self.actor_optimiser = adam(self.actor.parameters(), config.actor_learning_rate)
         self.critic_optimiser = adam(self.critics.parameters(), config.critic_learning_rate)
         self.updates = 0
 
     def update(self, batch: Batch) -> Mapping[str, float]:
+        batch = batch.to(self.device)
         loss = regress(self.critics, self.critic_optimiser, batch, self._target(batch))
         losses = {"critic_loss": loss}
         if self.updates % ACTOR_EVERY == 0:
@@ -90,7 +95,7 @@ class DecodedTd3(AbstractPointLearner):
     def _target(self, batch: Batch) -> Float32[Tensor, " B"]:
         points = self.target_actor(batch.next_features).tanh()
         reach = 2.5 * self.config.target_noise
-        noise = (self.config.target_noise * torch.randn(points.shape)).clamp(-reach, reach)
+        noise = (self.config.target_noise * torch.randn_like(points)).clamp(-reach, reach)
         near = (points + noise).clamp(-1.0, 1.0)
         real = self._decoded(batch.next_observations, near, batch.next_allowed)
         ahead = torch.stack(values(self.target_critics, batch.next_features, real)).amin(dim=0)
@@ -104,22 +109,23 @@ class DecodedTd3(AbstractPointLearner):
     ) -> Float32[Tensor, "B E"]:
         assert observations is not None, "its batches carry observations"
         with torch.no_grad():
-            actions = self.representation.decode(observations, points, allowed)
-            return self.representation.embed(observations, actions)
+            states = observations.to(CPU)
+            actions = self.representation.decode(states, points.to(CPU), allowed)
+            return self.representation.embed(states, actions).to(self.device)
 
     def points(
         self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
     ) -> Float32[np.ndarray, "B E"]:
         del observations
         with torch.no_grad():
-            return self.actor(torch.from_numpy(features)).tanh().numpy()
+            return self.actor(self.brought(features)).tanh().cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
     ) -> Float32[np.ndarray, " B"]:
         with torch.no_grad():
-            found = values(self.critics, torch.from_numpy(features), torch.from_numpy(points))
-            return torch.stack(found).mean(dim=0).numpy()
+            found = values(self.critics, self.brought(features), self.brought(points))
+            return torch.stack(found).mean(dim=0).cpu().numpy()
 
     def modules(self) -> dict[str, nn.Module]:
         return {

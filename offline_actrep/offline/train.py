@@ -1,9 +1,11 @@
 """`train(data, name)`: a learner on the points of a re-labelled log, or on the ids of a log."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
@@ -11,6 +13,7 @@ from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import changed
+from offline_actrep.nets.computing import CPU, device_of, learning_on
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.catalog import make_id_learner, make_point_learner
@@ -76,15 +79,26 @@ def untrained(
     action_set: ActionSet,
     representation: AbstractRepresentation | None,
     seed: int,
+    device: torch.device = CPU,
 ) -> tuple[AbstractLearner, Policy]:
     """A learner with its first weights, and the policy that it is behind `features`."""
     if name in DISCRETE or representation is None:
         of_ids = make_id_learner(
-            name, config, n_features=features.size, n_actions=len(action_set), seed=seed
+            name,
+            config,
+            n_features=features.size,
+            n_actions=len(action_set),
+            seed=seed,
+            device=device,
         )
         return of_ids, IdPolicy(of_ids, features, scale, action_set)
     of_points = make_point_learner(
-        name, config, n_features=features.size, representation=representation, seed=seed
+        name,
+        config,
+        n_features=features.size,
+        representation=representation,
+        seed=seed,
+        device=device,
     )
     actor = PointActor(of_points, features, scale, representation.dim)
     return of_points, DecodedPolicy(actor, representation)
@@ -116,6 +130,7 @@ def train(
     *,
     seed: int,
     features: FeatureConfig = FeatureConfig(),  # noqa: B008
+    device: str = "auto",
     on_step: OnStep | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     checkpoint_every: int = 0,
@@ -129,16 +144,19 @@ def train(
         name: the learner, one of `CONTINUOUS` or `DISCRETE`.
         seed: of initial weights, batches and the learner's own draws.
         features: what networks see of an observation.
+        device: where networks learn: `auto` for a GPU if there is one, or as torch names it. The
+            policy that comes back lies on the CPU, those of checkpoints do not yet.
         on_step: is told where the training stands.
         on_checkpoint: is handed the policy every `checkpoint_every` steps.
         checkpoint_every: 0 for never.
         changes: fields of `LearnerConfig`.
 
     Raises:
-        ValueError: an unknown learner or field, points asked of a plain log, a masked learner of
-            a log without allowed actions, or a log without a row whose next state is known.
+        ValueError: an unknown learner, field or device, points asked of a plain log, a masked
+            learner of a log without allowed actions, or a log without a row whose next state is
+            known.
     """
-    config = settings(name, changes)
+    config, chosen = settings(name, changes), device_of(device)
     taken = learnable(data, name)
     log = data.log if isinstance(data, Relabelled) else data
     seen = observation_features(log.observations, features)
@@ -152,7 +170,8 @@ def train(
         observations=decodes,
         allowed=name in MASKED or (decodes and log.allowed is not None),
     )
-    learner, policy = untrained(
+    make = partial(
+        untrained,
         name,
         config,
         features=seen,
@@ -161,8 +180,9 @@ def train(
         representation=taken.representation if isinstance(taken, Relabelled) else None,
         seed=seed,
     )
+    learner, policy = make(device=chosen)
     draws = np.random.default_rng(seed)
-    with seeded(seed):
+    with learning_on(chosen), seeded(seed):
         for step in range(1, config.steps + 1):
             rows = draws.integers(len(columns), size=config.batch_size)
             losses = learner.update(columns.batch(rows))
@@ -171,4 +191,8 @@ def train(
             if on_checkpoint is not None and due:
                 with seeded(seed):
                     on_checkpoint(step, policy)
+    if chosen == CPU:
+        return policy
+    at_home, policy = make(device=CPU)
+    at_home.load(learner.tensors())
     return policy

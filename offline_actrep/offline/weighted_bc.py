@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.heads import Choices, adam, among, at_place, mean_square, only, places
 from offline_actrep.offline.learner import AbstractIdLearner, Batch, LearnerConfig
@@ -39,21 +40,30 @@ class WeightedBc(AbstractIdLearner):
             `hidden`.
         n_features: F.
         n_actions: A.
+        device: where it learns.
     """
 
-    def __init__(self, name: str, config: LearnerConfig, n_features: int, n_actions: int) -> None:
-        self.name, self.config = name, config
-        self.imitator = mlp([n_features, *config.hidden, n_actions])
-        self.expected = mlp([n_features, *config.hidden, 1])
+    def __init__(
+        self,
+        name: str,
+        config: LearnerConfig,
+        n_features: int,
+        n_actions: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.name, self.config, self.device = name, config, device
+        self.imitator = mlp([n_features, *config.hidden, n_actions]).to(device)
+        self.expected = mlp([n_features, *config.hidden, 1]).to(device)
         weights = [*self.imitator.parameters(), *self.expected.parameters()]
         self.optimiser = adam(weights, config.critic_learning_rate)
         self.usual_return, self.usual_square = Running(), Running()
 
     def update(self, batch: Batch) -> Mapping[str, float]:
+        batch = batch.to(self.device)
         above, regression = self._advantage(batch)
         spread = self.usual_square.take(above.square().mean().item()) ** 0.5
         weight = row_weights(above, spread, self.config.weight_temp, self.config.max_weight)
-        choices = Choices.of(batch.allowed)
+        choices = Choices.of(batch.allowed, self.device)
         likely = among(self.imitator(batch.features), choices).log_softmax(dim=1)
         imitation = -(weight * at_place(likely, places(batch.actions, choices))).mean()
         loss = imitation + regression + self.config.beta * mean_square(likely, choices)
@@ -67,7 +77,7 @@ class WeightedBc(AbstractIdLearner):
         """How far a return lies above what was expected, and the loss of that expectation."""
         if self.config.weighting == "return":
             mean = self.usual_return.take(batch.returns.mean().item())
-            return batch.returns - mean, torch.zeros(())
+            return batch.returns - mean, batch.returns.new_zeros(())
         above = batch.returns - self.expected(batch.features)[:, 0]
         return above.detach(), above.square().mean()
 
@@ -75,8 +85,8 @@ class WeightedBc(AbstractIdLearner):
         self, features: Float32[np.ndarray, "B F"], mask: Bool[np.ndarray, "B A"] | None = None
     ) -> Float32[np.ndarray, "B A"]:
         with torch.no_grad():
-            logits = only(self.imitator(torch.from_numpy(features)), mask)
-            return logits.log_softmax(dim=1).numpy()
+            logits = only(self.imitator(self.brought(features)), mask)
+            return logits.log_softmax(dim=1).cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], actions: Int64[np.ndarray, " B"]

@@ -28,6 +28,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.nets.computing import device_of, learning_on
 from offline_actrep.nets.features import ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 
@@ -66,6 +67,7 @@ def fqe(
     reward_scale: float,
     config: FqeConfig,
     seed: int,
+    device: str = "auto",
     on_step: OnStep | None = None,
 ) -> Estimate:
     """Expected discounted return from the log's start states, in its unit of reward.
@@ -79,11 +81,14 @@ def fqe(
         reward_scale: rewards are multiplied by it while Q learns.
         config: of the fit.
         seed: of the sample of episodes, the resamples, the weights and the batches.
+        device: where Q learns: `auto` for a GPU if there is one, or as torch names it.
         on_step: is told where the work stands.
 
     Raises:
-        ValueError: fewer than two refits, or a log without a row whose next state is known.
+        ValueError: fewer than two refits, an unknown device, or a log without a row whose next
+            state is known.
     """
+    chosen = device_of(device)
     if config.refits < 2:
         raise ValueError(f"an interval needs at least 2 refits, got {config.refits}")
     draws = np.random.default_rng(seed)
@@ -96,8 +101,8 @@ def fqe(
     values = np.zeros(config.refits)
     for refit in range(config.refits):
         episodes = _resample(part, draws)
-        with seeded(seed + refit):
-            q = _fit(problem, part, episodes, gamma, config, draws, refit, on_step)
+        with learning_on(chosen), seeded(seed + refit):
+            q = _fit(problem, part, episodes, gamma, config, draws, refit, chosen, on_step)
         values[refit] = _start_value(q, problem, episodes) / reward_scale
     return _interval(values, part.n_episodes)
 
@@ -190,6 +195,7 @@ def _fit(
     config: FqeConfig,
     draws: np.random.Generator,
     refit: int,
+    device: torch.device,
     on_step: OnStep | None,
 ) -> Any:
     weights = np.bincount(episodes, minlength=log.n_episodes)
@@ -205,7 +211,7 @@ def _fit(
             gamma=gamma,
             target_update_interval=config.target_update_interval,
         ),
-        device="cpu:0",
+        device=f"{device.type}:{device.index or 0}",
     )
     judge.create_impl((problem.features.shape[1] + width,), problem.action_size)
     total = config.refits * config.steps

@@ -11,7 +11,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.core.settings import refuse_unknown
-from offline_actrep.nets.computing import torch_threads
+from offline_actrep.nets.computing import device_of, learning_on, torch_threads
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations import (
     cvae,
@@ -68,6 +68,7 @@ def fit(
     features: FeatureConfig = FeatureConfig(),  # noqa: B008
     on_step: OnStep | None = None,
     threads: int = 1,
+    device: str = "auto",
     **settings: Any,
 ) -> AbstractRepresentation:
     """Fits the named representation, e.g. `fit("merlion", log, dim=10, seed=0)`.
@@ -80,14 +81,18 @@ def fit(
         on_step: is told where the fit stands.
         threads: that torch computes on meanwhile. More than one pays for wide networks on an idle
             machine only, and gives other bits.
+        device: where networks learn: `auto` for a GPU if there is one, or as torch names it. What
+            comes back lies on the CPU.
         settings: fields of the method's config.
 
     Raises:
-        ValueError: an unknown method or setting; the message names the near ones.
+        ValueError: an unknown method, setting (the message names the near ones) or device.
     """
-    config = checked_settings(name, settings)
-    with torch_threads(threads):
-        return method(name).fit(log, config=config, features=features, seed=seed, on_step=on_step)
+    config, chosen = checked_settings(name, settings), device_of(device)
+    with torch_threads(threads), learning_on(chosen):
+        return method(name).fit(
+            log, config=config, features=features, seed=seed, device=chosen, on_step=on_step
+        )
 
 
 def checked_settings(name: str, settings: dict[str, Any]) -> Any:

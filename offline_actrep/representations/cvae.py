@@ -27,6 +27,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.decoding import exact
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import ActionStateEncoder
 from offline_actrep.nets.seeding import seeded
@@ -185,6 +186,7 @@ def fit(
     config: CvaeConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> Cvae:
     """Fits encoder and decoder together, then the frame.
@@ -195,13 +197,14 @@ def fit(
         ValueError: the log has no row whose next state is known.
     """
     seen = ObservationFeatures.of(log.observations, features)
-    data = outcomes(log, seen)
+    data = outcomes(log, seen, device)
     with seeded(seed):
         model = Cvae(log.action_set, seen, log.observation_size, config)
-        learning = Autoencoder(model.encoder, data, config)
+        learning = Autoencoder(model.encoder, data, config).to(device)
+    model.to(device)
 
     def of_batch(rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        noise = torch.randn((len(rows), config.dim), generator=generator)
+        noise = torch.randn((len(rows), config.dim), generator=generator).to(device)
         return loss(learning, data, rows, noise, beta=config.beta)
 
     descend(
@@ -213,9 +216,10 @@ def fit(
         learning_rate=config.learning_rate,
         seed=seed,
         on_step=on_step,
+        device=device,
     )
     _fit_frame(model, data, seed=seed)
-    return model.requires_grad_(False)
+    return model.to(CPU).requires_grad_(False)
 
 
 def _encoder(n_actions: int, n_features: int, config: CvaeConfig) -> ActionStateEncoder:
@@ -227,6 +231,7 @@ def _encoder(n_actions: int, n_features: int, config: CvaeConfig) -> ActionState
 def _fit_frame(model: Cvae, data: Outcomes, *, seed: int, states: int = 256) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(data.actions), (states,), generator=generator)
+    rows = rows.to(data.features.device)
     shared = model.encoder.per_action()
     raw = [
         model.encoder.all_actions(data.features[part], shared).flatten(0, 1)

@@ -19,6 +19,7 @@ from sklearn.decomposition import PCA
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.point_table import PointTable
@@ -59,10 +60,11 @@ def fit(
     config: ExternalConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> PointTable:
     """Of a log only the catalogue is used; nothing is drawn."""
-    del features, seed
+    del features, seed, device
     made = external_points(log.action_set, observation_size=log.observation_size, dim=config.dim)
     tell(on_step, 1, 1, {})
     return made

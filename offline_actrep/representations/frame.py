@@ -32,7 +32,8 @@ class Frame(nn.Module):
     def fit(self, raw: Float[Tensor, "N E"]) -> None:
         """Takes the range of these points; a coordinate that never varies keeps its unit."""
         thinned = raw[:: max(1, raw.numel() // MOST)]
-        low, high = torch.quantile(thinned, torch.tensor([TAIL, 1 - TAIL]), dim=0)
+        tails = torch.tensor([TAIL, 1 - TAIL], device=raw.device)
+        low, high = torch.quantile(thinned, tails, dim=0)
         half = (high - low) / 2
         self.centre.copy_((high + low) / 2)
         self.half_range.copy_(torch.where(half > 1e-6, half, torch.ones_like(half)))

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.nets.batches import batches
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.descent import Descent
 from offline_actrep.representations.outcomes import Outcomes, RewardModel, TransitionModel
 
 Loss = Callable[[Tensor, torch.Generator], dict[str, Tensor]]
-"""(row numbers [B], generator of whatever the step draws) -> the parts of the step's loss."""
+"""(row numbers [B], the CPU's generator of what the step draws) -> the parts of its loss."""
 
 
 def descend(
@@ -30,6 +31,7 @@ def descend(
     learning_rate: float,
     seed: int,
     on_step: OnStep | None,
+    device: torch.device = CPU,
 ) -> None:
     """Adam on the sum of a loss's parts; the rate decays to 0 as a cosine.
 
@@ -42,10 +44,11 @@ def descend(
         learning_rate: at the start.
         seed: of the batches and of the loss's own draws.
         on_step: is told where the descent stands.
+        device: where the parameters are, and where row numbers are wanted.
     """
     descent = Descent(parameters, learning_rate=learning_rate, steps=steps)
     generator = torch.Generator().manual_seed(seed)
-    for step, batch in enumerate(batches(rows, batch_size, steps, generator), 1):
+    for step, batch in enumerate(batches(rows, batch_size, steps, generator, device), 1):
         parts = loss(batch, generator)
         descent.step(parts)
         tell(on_step, step, steps, {name: part.item() for name, part in parts.items()})

@@ -48,7 +48,7 @@ from offline_actrep.nets.action_vectors import (
 )
 from offline_actrep.nets.batches import batches
 from offline_actrep.nets.bilinear import BilinearEncoder
-from offline_actrep.nets.computing import Precision, products_in
+from offline_actrep.nets.computing import CPU, Precision, products_in
 from offline_actrep.nets.descent import Descent
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.gaussian import negative_log_likelihood, soft_clip, w2
@@ -511,6 +511,7 @@ def fit(
     config: MerlionConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> Merlion:
     """Fits G, then encoder, transition and reward models together, then the frame.
@@ -522,12 +523,12 @@ def fit(
     """
     n_actions = len(log.action_set)
     seen = ObservationFeatures.of(log.observations, features)
-    data = outcomes(log, seen)
+    data = outcomes(log, seen, device)
     with seeded(seed):
         known = known_of(log.action_set, config)
         if known is None and n_actions >= FREE_ACTIONS:
             _warn_of_free_vectors(log, config)
-        model = Merlion(log.action_set, seen, log.observation_size, config, known)
+        model = Merlion(log.action_set, seen, log.observation_size, config, known).to(device)
         model.behaviour = fit_behaviour(
             data,
             hidden=config.hidden,
@@ -543,24 +544,24 @@ def fit(
     model.reward_scale = data.reward_scale
     _fit_encoder(model, data, seed=seed, on_step=on_step)
     _fit_frame(model, data, seed=seed)
-    model.requires_grad_(False)
+    model.to(CPU).requires_grad_(False)
     _fit_index(model, log, seed=seed)
     return model
 
 
 def _fit_encoder(model: Merlion, data: Outcomes, *, seed: int, on_step: OnStep | None) -> None:
-    config = model.settings
+    config, device = model.settings, data.features.device
     parts = nn.ModuleList([model.encoder, *model.transitions(), *model.rewards()])
     tables = model.encoder.actions.tables()
     whole = [w for w in parts.parameters() if not any(w is table for table in tables)]
     descent = Descent(whole, tables=tables, learning_rate=config.learning_rate, steps=config.steps)
     generator = torch.Generator().manual_seed(seed)
     support = Support(model.behaviour, data.features, data.actions, config.threshold)
-    steps = batches(len(data.actions), config.batch_size, config.steps, generator)
+    steps = batches(len(data.actions), config.batch_size, config.steps, generator, device)
     for step, rows in enumerate(steps, 1):
-        others = torch.randint(data.n_actions, (len(rows),), generator=generator)
+        others = torch.randint(data.n_actions, (len(rows),), generator=generator).to(device)
         unsupported = support.lacks(rows, others)
-        with products_in(config.precision):
+        with products_in(config.precision, device):
             parts_of_loss = loss(model, data, rows, others, unsupported)
         descent.step(parts_of_loss)
         tell(on_step, step, config.steps, {k: v.item() for k, v in parts_of_loss.items()})
@@ -569,11 +570,11 @@ def _fit_encoder(model: Merlion, data: Outcomes, *, seed: int, on_step: OnStep |
 @torch.no_grad()
 def _fit_frame(model: Merlion, data: Outcomes, *, seed: int, states: int = 256) -> None:
     """On all actions, or on as many as `FEW_ACTIONS` drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(data.actions), (states,), generator=generator)
+    generator, device = torch.Generator().manual_seed(seed), data.features.device
+    rows = torch.randint(len(data.actions), (states,), generator=generator).to(device)
     some = None
     if data.n_actions > FEW_ACTIONS:
-        some = torch.randint(data.n_actions, (FEW_ACTIONS,), generator=generator)
+        some = torch.randint(data.n_actions, (FEW_ACTIONS,), generator=generator).to(device)
     shared = model.encoder.per_action(some)
     raw = [
         model.encoder.all_actions(data.features[row], shared).flatten(0, 1)

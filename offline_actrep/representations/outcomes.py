@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.nets.batches import batches
-from offline_actrep.nets.computing import Precision, products_in
+from offline_actrep.nets.computing import CPU, Precision, products_in
 from offline_actrep.nets.descent import Descent
 from offline_actrep.nets.features import ObservationFeatures, is_binary
 from offline_actrep.nets.full_softmax import FullSoftmax
@@ -60,8 +60,8 @@ class Outcomes:
     n_actions: int
 
 
-def outcomes(log: Log, features: ObservationFeatures) -> Outcomes:
-    """A log's columns in the units of learning; copies, for torch takes no read-only arrays.
+def outcomes(log: Log, features: ObservationFeatures, device: torch.device = CPU) -> Outcomes:
+    """A log's columns in the units of learning, on a device; copies, as torch wants them.
 
     Raises:
         ValueError: no row has a known next state.
@@ -77,11 +77,11 @@ def outcomes(log: Log, features: ObservationFeatures) -> Outcomes:
     scale = np.where(is_binary(log.observations) | (deviation < 1e-6), 1.0, deviation)
     reward_scale = float(np.abs(log.rewards).max()) or 1.0
     return Outcomes(
-        features=features(torch.from_numpy(np.array(log.observations))).detach(),
-        actions=torch.from_numpy(np.array(log.actions)),
-        rewards=torch.from_numpy(log.rewards / np.float32(reward_scale)),
-        changes=torch.from_numpy((change / scale).astype(np.float32)),
-        has_next=torch.from_numpy(np.array(log.has_next)),
+        features=features(torch.from_numpy(np.array(log.observations))).detach().to(device),
+        actions=torch.from_numpy(np.array(log.actions)).to(device),
+        rewards=torch.from_numpy(log.rewards / np.float32(reward_scale)).to(device),
+        changes=torch.from_numpy((change / scale).astype(np.float32)).to(device),
+        has_next=torch.from_numpy(np.array(log.has_next)).to(device),
         reward_scale=reward_scale,
         change_scale=scale,
         n_actions=len(log.action_set),
@@ -269,7 +269,8 @@ def fit_behaviour(
         precision: of the products; those of a full softmax stay in float32.
         on_step: is told where the fit stands.
     """
-    model = BehaviourModel(data.features.shape[1], data.n_actions, hidden)
+    device = data.features.device
+    model = BehaviourModel(data.features.shape[1], data.n_actions, hidden).to(device)
     counts = torch.bincount(data.actions, minlength=data.n_actions).float()
     with torch.no_grad():
         model.head.bias.copy_((counts + 0.5).log() - (counts + 0.5).log().mean())
@@ -287,9 +288,10 @@ def fit_behaviour(
         learning_rate=learning_rate,
         steps=steps,
     )
-    for step, rows in enumerate(batches(len(data.actions), batch_size, steps, generator), 1):
+    rows_of_steps = batches(len(data.actions), batch_size, steps, generator, device)
+    for step, rows in enumerate(rows_of_steps, 1):
         features = data.features.index_select(0, rows)
-        with products_in(precision):
+        with products_in(precision, device):
             hidden_units = model.body(features).float()
             loss = surprise(hidden_units, data.actions.index_select(0, rows))
         descent.step({"behaviour": loss})

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.point_table import PointTable
 
@@ -47,6 +48,7 @@ def fit(
     config: RandomSpreadConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> PointTable:
     """Draws the points; nothing of the log but its catalogue is used.
@@ -54,7 +56,7 @@ def fit(
     Raises:
         ValueError: a distance at which no room was found for all actions.
     """
-    del features
+    del features, device
     n_actions = len(log.action_set)
     distance = config.distance
     if distance is None:

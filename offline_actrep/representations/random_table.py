@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.point_table import PointTable
 
@@ -28,10 +29,11 @@ def fit(
     config: RandomTableConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> PointTable:
     """Draws the points; nothing of the log but its catalogue is used."""
-    del features
+    del features, device
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand((len(log.action_set), config.dim), generator=generator) * 2 - 1
     tell(on_step, 1, 1, {})

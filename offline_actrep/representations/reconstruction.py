@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.representations.frame import Frame
@@ -71,6 +72,7 @@ def fit(
     config: ReconstructionConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> PointTable:
     """Fits points and decoder together, then the frame.
@@ -81,7 +83,7 @@ def fit(
         ValueError: the log has no row whose next state is known.
     """
     seen = ObservationFeatures.of(log.observations, features)
-    data = outcomes(log, seen)
+    data = outcomes(log, seen, device)
     model = fit_reconstruction(data, config=config, seed=seed, on_step=on_step)
     raw = model.points.detach()
     frame = Frame(config.dim)
@@ -95,9 +97,9 @@ def fit_reconstruction(
     data: Outcomes, *, config: ReconstructionConfig, seed: int, on_step: OnStep | None = None
 ) -> Reconstruction:
     """Points, not yet in the cube, and their decoder."""
-    n_features, size = data.features.shape[1], data.changes.shape[1]
+    n_features, size, device = data.features.shape[1], data.changes.shape[1], data.features.device
     with seeded(seed):
-        model = Reconstruction(data.n_actions, n_features, size, config)
+        model = Reconstruction(data.n_actions, n_features, size, config).to(device)
     descend(
         model.parameters(),
         lambda rows, _: loss(model, data, rows),
@@ -107,5 +109,6 @@ def fit_reconstruction(
         learning_rate=config.learning_rate,
         seed=seed,
         on_step=on_step,
+        device=device,
     )
-    return model.requires_grad_(False)
+    return model.to(CPU).requires_grad_(False)

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
+from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.nets.sampled_softmax import NEVER
@@ -125,6 +126,7 @@ def fit(
     config: TransitionConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> PointTable:
     """Fits g and the points on the rows whose next state is known, then the frame.
@@ -134,7 +136,9 @@ def fit(
     Raises:
         ValueError: the log has no row whose next state is known.
     """
-    model = fit_inference(log, config=config, features=features, seed=seed, on_step=on_step)
+    model = fit_inference(
+        log, config=config, features=features, seed=seed, device=device, on_step=on_step
+    )
     raw = model.points.detach()
     frame = Frame(config.dim)
     frame.fit(raw)
@@ -148,6 +152,7 @@ def fit_inference(
     config: TransitionConfig,
     features: FeatureConfig,
     seed: int,
+    device: torch.device = CPU,
     on_step: OnStep | None = None,
 ) -> Inference:
     """g and the points, not yet in the cube.
@@ -156,11 +161,11 @@ def fit_inference(
         ValueError: the log has no row whose next state is known.
     """
     seen = ObservationFeatures.of(log.observations, features)
-    data = outcomes(log, seen)
+    data = outcomes(log, seen, device)
     known = data.has_next.nonzero()[:, 0]
-    everyone = torch.arange(data.n_actions)
+    everyone = torch.arange(data.n_actions, device=device)
     with seeded(seed):
-        model = Inference(data.n_actions, seen.size, log.observation_size, config)
+        model = Inference(data.n_actions, seen.size, log.observation_size, config).to(device)
 
     def of_batch(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         candidates = everyone
@@ -169,7 +174,7 @@ def fit_inference(
             candidates = torch.randint(data.n_actions, size, generator=generator)
         elif data.n_actions > config.candidates:
             candidates = torch.randperm(data.n_actions, generator=generator)[: config.candidates]
-        return loss(model, data, known[batch], candidates)
+        return loss(model, data, known[batch], candidates.to(device))
 
     descend(
         model.parameters(),
@@ -180,5 +185,6 @@ def fit_inference(
         learning_rate=config.learning_rate,
         seed=seed,
         on_step=on_step,
+        device=device,
     )
-    return model.requires_grad_(False)
+    return model.to(CPU).requires_grad_(False)

@@ -1,9 +1,17 @@
 """Threads and precision inside a fit, and the caller's own afterwards."""
 
+import os
+
 import pytest
 import torch
 
-from offline_actrep.nets.computing import products_in, torch_threads
+from offline_actrep.nets.computing import (
+    CPU,
+    device_of,
+    learning_on,
+    products_in,
+    torch_threads,
+)
 from offline_actrep.nets.seeding import seeded
 
 
@@ -32,3 +40,32 @@ def test_layers_multiply_in_the_precision_asked_for_and_only_inside() -> None:
     torch.testing.assert_close(rough.float(), plain, atol=0.03, rtol=0)
     rough.float().sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
+
+
+def test_a_gpu_is_taken_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert device_of("auto") == device_of("cpu") == device_of("cpu:0") == CPU
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of("auto") == device_of("cuda") == torch.device("cuda", 0)
+    assert device_of("cuda:1") == torch.device("cuda", 1)
+    assert device_of("cpu") == CPU
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"'cuda:2' is not there.*sees cpu, cuda:0, cuda:1"):
+        device_of("cuda:2")
+    with pytest.raises(ValueError, match="unknown device 'gpu': expected auto, cpu, cuda or"):
+        device_of("gpu")
+
+
+def test_a_gpu_is_asked_for_the_same_bits_and_only_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with learning_on(CPU):
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with pytest.raises(RuntimeError, match="stop"), learning_on(torch.device("cuda", 0)):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        raise RuntimeError("stop")
+    assert not torch.are_deterministic_algorithms_enabled()
