@@ -147,6 +147,17 @@ class Sweep(Strict):
     plain: int | None = None
     """The value that the world has as it is: its rows outside the sweep count here too."""
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    learner: dict[str, Any] = Field(default_factory=dict)
+    """Changes of the budget of its learners; only without `plain`, whose rows have the world's."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "Sweep":
+        if self.learner and self.plain is not None:
+            raise ValueError(
+                f"the sweep of {self.setting!r} has a budget of its own, and rows from outside of "
+                f"it (plain = {self.plain}) another: leave one of them out"
+            )
+        return self
 
     def cells(self) -> list[Cell]:
         """One a value."""
@@ -274,11 +285,15 @@ class BenchRecipe(Strict):
         plain = [Cell(world.name, tier) for world in self.worlds for tier in world.tiers]
         return plain + [cell for sweep in self.sweeps for cell in sweep.cells() if cell.setting]
 
+    def sweep_of(self, cell: Cell) -> Sweep | None:
+        """The sweep whose log it is; None where the world is as it is."""
+        found = (each for each in self.sweeps if cell.setting and cell in each.cells())
+        return next(found, None)
+
     def methods_in(self, cell: Cell) -> list[BenchMethod]:
         """Those that are run on a log."""
-        world = self.world(cell.world)
-        wanted = [each.methods for each in self.sweeps if cell.setting and cell in each.cells()]
-        named = wanted[0] if wanted else world.methods
+        world, sweep = self.world(cell.world), self.sweep_of(cell)
+        named = world.methods if sweep is None else sweep.methods
         return [
             each
             for each in self.methods
@@ -371,9 +386,10 @@ def _refuse_bad_settings(bench: BenchRecipe) -> None:
     for world in bench.worlds:
         for points in bench.representations:
             checked_settings(points.method, points_settings(bench, points, world))
+    for cell in bench.cells():
         for each in bench.methods:
             for trial in (Trial(), *each.trials):
-                learner_config(bench, each, world, trial)
+                learner_config(bench, each, cell, trial)
 
 
 def _refuse_unequal_trials(bench: BenchRecipe, tuning: Tuning) -> None:
@@ -401,9 +417,11 @@ def _refuse_unequal_trials(bench: BenchRecipe, tuning: Tuning) -> None:
 
 
 def learner_config(
-    bench: BenchRecipe, each: BenchMethod, world: BenchWorld, trial: Trial
+    bench: BenchRecipe, each: BenchMethod, cell: Cell, trial: Trial
 ) -> tuple[dict[str, Any], LearnerConfig]:
-    """What a learner is trained with in a world: the words, and the settings whole."""
+    """What a learner is trained with on a log: the words, and the settings whole."""
+    world, sweep = bench.world(cell.world), bench.sweep_of(cell)
+    budget = bench.budget.learner | world.learner | ({} if sweep is None else sweep.learner)
     own = each.settings | each.of_world.get(world.name, {})
-    words = bench.budget.learner | world.learner | own | trial.learner
+    words = budget | own | trial.learner
     return words, learner_settings(each.learner, {"gamma": world.gamma} | words)

@@ -68,7 +68,7 @@ def setup(
         name: of the learner's entry; empty for the method's.
     """
     world = bench.world(cell.world)
-    words, config = learner_config(bench, each, world, trial)
+    words, config = learner_config(bench, each, cell, trial)
     points = _points(bench, cell, each, trial)
     judging = None
     if points is None and bench.estimate is not None and bench.estimated_on is not None:

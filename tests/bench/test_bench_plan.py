@@ -105,20 +105,43 @@ def test_settings_come_from_the_budget_the_world_and_the_method(tmp_path: Path) 
     points = points_settings(bench, bench.points("merlion"), world)
     assert points["dim"] == 2 and points["steps"] == 30 and points["embedding"] == 4
     assert points["hidden"] == 9, "the world's word is the last"
-    _, config = learner_config(bench, bench.method("BC"), world, Trial(learner={"steps": 7}))
+    _, config = learner_config(
+        bench, bench.method("BC"), Cell("maze", "medium"), Trial(learner={"steps": 7})
+    )
     assert (config.steps, config.beta, config.hidden) == (7, 0.5, (8,))
     assert config.gamma == 0.97
     assert stated(LearnerConfig(steps=7)) == {"steps": 7}
+
+
+def steps_of(bench: BenchRecipe, cell: Cell) -> int:
+    """The same for every method."""
+    (steps,) = {learner_config(bench, each, cell, Trial())[1].steps for each in bench.methods}
+    return steps
 
 
 def test_a_world_may_have_another_budget_of_steps(tmp_path: Path) -> None:
     longer = ("dim = 2", "dim = 2\nlearner = { steps = 90 }")
     bench, plain = read(tmp_path, longer), read(tmp_path)
     for each, steps in ((bench, 90), (plain, 40)):
-        configs = [learner_config(each, m, each.world("maze"), Trial())[1] for m in each.methods]
-        assert {config.steps for config in configs} == {steps}
+        assert {steps_of(each, cell) for cell in each.cells()} == {steps}
     with pytest.raises(ValueError, match="stepps"):
         read(tmp_path, ("dim = 2", "dim = 2\nlearner = { stepps = 90 }"))
+
+
+def test_a_sweep_may_have_another_budget_but_not_with_rows_from_outside(tmp_path: Path) -> None:
+    own = 'learner = { steps = 70 }\nsetting = "actuators"'
+    bench = read(tmp_path, ("plain = 4\n", ""), ('setting = "actuators"', own))
+    assert {cell.name: steps_of(bench, cell) for cell in bench.cells()} == {
+        "maze-medium": 40,
+        "maze-medium@actuators=3": 70,
+        "maze-medium@actuators=4": 70,
+    }
+    with pytest.raises(ValueError, match="'actuators' has a budget of its own, and rows from"):
+        read(tmp_path, ('setting = "actuators"', own))
+    with pytest.raises(ValueError, match="stepps"):
+        read(
+            tmp_path, ("plain = 4\n", ""), ('setting = "actuators"', own.replace("steps", "stepps"))
+        )
 
 
 def test_the_world_gives_dim_unless_points_bring_their_own(tmp_path: Path) -> None:
