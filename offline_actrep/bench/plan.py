@@ -8,7 +8,7 @@ scale and budget; what differs is what its table says.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -149,6 +149,9 @@ class Sweep(Strict):
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     learner: dict[str, Any] = Field(default_factory=dict)
     """Changes of the budget of its learners; only without `plain`, whose rows have the world's."""
+    tuned: Literal["each", "world"] = "each"
+    """Where trials choose its methods' settings: at each value, or in the world as it is. What is
+    right for 4,000 actions may be wrong for 64."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Sweep":
@@ -290,6 +293,13 @@ class BenchRecipe(Strict):
         found = (each for each in self.sweeps if cell.setting and cell in each.cells())
         return next(found, None)
 
+    def tried_on(self, tuning: Tuning, cell: Cell) -> Cell:
+        """Where trials choose the settings of a log's methods."""
+        sweep = self.sweep_of(cell)
+        return Cell(
+            cell.world, tuning.tier, cell.setting if sweep and sweep.tuned == "each" else ""
+        )
+
     def methods_in(self, cell: Cell) -> list[BenchMethod]:
         """Those that are run on a log."""
         world, sweep = self.world(cell.world), self.sweep_of(cell)
@@ -396,6 +406,12 @@ def _refuse_unequal_trials(bench: BenchRecipe, tuning: Tuning) -> None:
     shared = sorted(set(tuning.seeds) & set(bench.seeds))
     if shared:
         raise ValueError(f"seed {shared[0]} is used for tuning and for the bench; take another")
+    for sweep in bench.sweeps:
+        if sweep.tuned == "each" and sweep.tier != tuning.tier:
+            raise ValueError(
+                f"the sweep of {sweep.setting!r} is tuned at each value, but trials learn on the "
+                f'{tuning.tier} tier and it on the {sweep.tier} tier: take tuned = "world"'
+            )
     for each in bench.methods:
         if each.trials_of is not None:
             if each.trials or bench.method(each.trials_of).trials_of is not None:

@@ -24,7 +24,7 @@ from offline_actrep.run import Layout, points_result, policy_result, run
 def setups_of(bench: BenchRecipe, tuned: Tuned, cell: Cell, data: CellData) -> dict[str, Setup]:
     """Every method of a log by name, with the settings that the trials chose."""
     return {
-        each.name: setup(bench, data, cell, each, *tuned.trial(bench, cell.world, each))
+        each.name: setup(bench, data, cell, each, *tuned.trial(bench, cell, each))
         for each in bench.methods_in(cell)
     }
 

@@ -5,7 +5,7 @@ settings from there, and says `untuned default` where a method has none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +38,31 @@ class Tuned:
         """Nothing is chosen if there is no file."""
         return Tuned(read_json(file) if file.is_file() else {"worlds": {}})
 
-    def trial(self, bench: BenchRecipe, world: str, each: BenchMethod) -> tuple[Trial, str]:
-        """The settings of a method in a world, and whether trials chose them.
+    def trial(self, bench: BenchRecipe, cell: Cell, each: BenchMethod) -> tuple[Trial, str]:
+        """The settings of a method on a log, and whether trials chose them.
 
         Trials of other settings than the bench lists now choose nothing.
         """
         each = each if each.trials_of is None else bench.method(each.trials_of)
-        entry = self.content["worlds"].get(world, {}).get(each.name)
-        if bench.tuning is None or entry is None or entry["chosen"] is None:
+        if bench.tuning is None:
             return Trial(), UNTUNED
-        setups = trial_setups(bench, bench.tuning, world, each)
+        tried = bench.tried_on(bench.tuning, cell)
+        entry = self.content["worlds"].get(_place(tried), {}).get(each.name)
+        if entry is None or entry["chosen"] is None:
+            return Trial(), UNTUNED
+        setups = trial_setups(bench, bench.tuning, tried, each)
         if entry["hash"] != trials_hash(bench.tuning, setups):
             return Trial(), UNTUNED
         return each.trials[entry["chosen"]], TUNED
 
 
-def trial_setups(bench: BenchRecipe, tuning: Tuning, world: str, each: BenchMethod) -> list[Setup]:
+def _place(cell: Cell) -> str:
+    """The key of a log's trials in `tuned.json`: the world, and what a sweep changed in it."""
+    return cell.world + (f"@{cell.setting}" if cell.setting else "")
+
+
+def trial_setups(bench: BenchRecipe, tuning: Tuning, cell: Cell, each: BenchMethod) -> list[Setup]:
     """A method's trials as they are run."""
-    cell = Cell(world, tuning.tier)
     data = cell_data(bench, cell, tuning.data_seed)
     steps = {} if tuning.steps is None else {"steps": tuning.steps}
     trials = [trial.model_copy(update={"learner": trial.learner | steps}) for trial in each.trials]
@@ -71,7 +78,7 @@ def trials_hash(tuning: Tuning, setups: list[Setup]) -> str:
 
 
 def tune(job: Job) -> None:
-    """Runs the trials that are not yet in `tuned.json`; the file is written after every world.
+    """Runs the trials that are not yet in `tuned.json`; the file is written after every log.
 
     Raises:
         ValueError: the bench has no trials.
@@ -79,25 +86,24 @@ def tune(job: Job) -> None:
     bench, tuning = job.bench, job.bench.tuning
     if tuning is None:
         raise ValueError("the bench has no [tuning] table: nothing to try")
-    for world in bench.worlds:
-        if job.only.worlds and world.name not in job.only.worlds:
+    for cell in dict.fromkeys(bench.tried_on(tuning, cell) for cell in bench.cells()):
+        if not replace(job.only, tiers=()).has(cell):
             continue
-        cell = Cell(world.name, tuning.tier)
-        known = Tuned.read(job.places.tuned).content["worlds"].get(world.name, {})
+        known = Tuned.read(job.places.tuned).content["worlds"].get(_place(cell), {})
         todo = {}
         for each in bench.methods_in(cell):
             if each.trials_of is not None:
                 continue
-            setups = trial_setups(bench, tuning, world.name, each)
+            setups = trial_setups(bench, tuning, cell, each)
             done = known.get(each.name, {}).get("hash") == trials_hash(tuning, setups)
             if job.only.has_method(each.name) and not done:
                 todo[each.name] = setups
         if todo:
-            _keep(tuning, job.places.tuned, world.name, _tried(job, tuning, cell, todo))
+            _keep(tuning, job.places.tuned, _place(cell), _tried(job, tuning, cell, todo))
 
 
 def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]) -> dict[str, Any]:
-    """Every trial of a world, seed by seed; the entries of its methods."""
+    """Every trial on a log, seed by seed; the entries of its methods."""
     bench, out = job.bench, job.places.out
     data = cell_data(bench, cell, tuning.data_seed)
     log = make_log(data, job.places.logs, on_stage=job.told.on_stage)
@@ -146,11 +152,11 @@ def _entry(
     }
 
 
-def _keep(tuning: Tuning, file: Path, world: str, found: dict[str, Any]) -> None:
+def _keep(tuning: Tuning, file: Path, place: str, found: dict[str, Any]) -> None:
     worlds = dict(Tuned.read(file).content["worlds"])
     made_by = {"git_revision": git_revision(), "machine": machine()}
     stamped = {name: entry | made_by for name, entry in found.items()}
-    worlds[world] = worlds.get(world, {}) | stamped
+    worlds[place] = worlds.get(place, {}) | stamped
     file.parent.mkdir(parents=True, exist_ok=True)
     said = {"rule": tuning.rule, "trials_a_method": tuning.trials, "worlds": worlds}
     write_json(file, said)

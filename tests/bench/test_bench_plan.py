@@ -178,6 +178,16 @@ def test_a_sweep_has_the_plain_log_where_the_world_is_as_it_is(tmp_path: Path) -
     assert swept.changed and swept.world.settings == {"actuators": 3}
 
 
+def test_a_sweep_is_tuned_at_each_value_or_as_the_world_is(tmp_path: Path) -> None:
+    swept = Cell("maze", "medium", "actuators=3")
+    for word, cell in (("each", swept), ("world", Cell("maze", "medium"))):
+        bench = read(tmp_path, ("plain = 4\n", f'plain = 4\ntuned = "{word}"\n'))
+        assert bench.tuning is not None and bench.tried_on(bench.tuning, swept) == cell
+    other = 'tier = "mixed"\nsetting ='
+    with pytest.raises(ValueError, match="trials learn on the medium tier and it on the mixed"):
+        read(tmp_path, ('tier = "medium"\nsetting =', other))
+
+
 def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
     bench = read(tmp_path, ('name = "BC"', 'name = "BC"\nworlds = []'))
     assert [each.name for each in bench.methods_in(Cell("maze", "medium"))] == ["MERLION-CQL"]
@@ -186,7 +196,7 @@ def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
 def test_trials_that_are_no_longer_listed_choose_nothing(tmp_path: Path) -> None:
     bench = read(tmp_path)
     stale = Tuned({"worlds": {"maze": {"BC": {"chosen": 1, "hash": "of other trials"}}}})
-    assert stale.trial(bench, "maze", bench.method("BC")) == (Trial(), UNTUNED)
+    assert stale.trial(bench, Cell("maze", "medium"), bench.method("BC")) == (Trial(), UNTUNED)
 
 
 def test_a_part_is_asked_for_by_names_that_exist(tmp_path: Path) -> None:

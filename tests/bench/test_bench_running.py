@@ -230,9 +230,10 @@ def test_the_trials_are_kept_with_what_they_came_to(tuned: Job) -> None:
     content = read_json(tuned.places.tuned)
     assert content["trials_a_method"] == 2 and "tuning seeds 101, 102" in content["rule"]
     assert "curve of 30 steps" in content["rule"]
-    methods = content["worlds"]["maze"]
-    assert methods.keys() == {"MERLION-CQL", "BC"}
-    for name, entry in methods.items():
+    methods, swept = content["worlds"]["maze"], content["worlds"]["maze@actuators=3"]
+    assert methods.keys() == swept.keys() == {"MERLION-CQL", "BC"}
+    assert methods["BC"]["hash"] != swept["BC"]["hash"]
+    for name, entry in [*methods.items(), *swept.items()]:
         assert len(entry["trials"]) == 2
         for trial in entry["trials"]:
             looks = trial["last_returns"]
@@ -253,11 +254,13 @@ def test_the_trials_learn_on_another_log(tuned: Job) -> None:
 
 def test_the_bench_takes_what_the_trials_chose(tuned: Job) -> None:
     bench = tuned.bench
-    assert Tuned.read(tuned.places.tuned).trial(bench, "maze", bench.method("BC"))[1] == TUNED
+    assert Tuned.read(tuned.places.tuned).trial(bench, PLAIN, bench.method("BC"))[1] == TUNED
     content = read_json(tuned.places.tuned)
     content["worlds"]["maze"]["MERLION-CQL"]["chosen"] = 1
-    trial, label = Tuned(content).trial(bench, "maze", bench.method("MERLION-CQL"))
-    assert (trial.points, label) == ({"penalty": 0.1}, TUNED)
+    content["worlds"]["maze@actuators=3"]["MERLION-CQL"]["chosen"] = 0
+    for cell, points in ((PLAIN, {"penalty": 0.1}), (SWEPT, {})):
+        trial, label = Tuned(content).trial(bench, cell, bench.method("MERLION-CQL"))
+        assert (trial.points, label) == (points, TUNED)
     other = wanted(bench, Tuned(content))["MERLION-CQL", PLAIN, 1]
     assert other != wanted(bench, Tuned({"worlds": {}}))["MERLION-CQL", PLAIN, 1]
 
@@ -272,8 +275,9 @@ def test_trials_that_are_there_are_not_run_again(tuned: Job, tmp_path: Path) -> 
 
 def test_trials_that_chose_the_defaults_only_rename_the_rows(finished: Job, tuned: Job) -> None:
     content = read_json(tuned.places.tuned)
-    for entry in content["worlds"]["maze"].values():
-        entry["chosen"] = 0
+    for methods in content["worlds"].values():
+        for entry in methods.values():
+            entry["chosen"] = 0
     write_json(tuned.places.tuned, content)
     before = read_rows(finished.places.rows)
     write_rows(tuned.places.rows, before.values())
