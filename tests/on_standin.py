@@ -97,8 +97,8 @@ def compare(run: Callable[[str], Tensors]) -> dict[str, object]:
     if here.keys() != there.keys():
         return {"error": f"{sorted(here)} here, {sorted(there)} there"}
     pairs = [(here[key].double(), there[key].double()) for key in here if here[key].numel()]
-    apart = max((one - other).abs().max().item() for one, other in pairs)
-    return {"apart": apart, "operations": Count.operations}
+    apart = torch.stack([(one - other).abs().max() for one, other in pairs]).max()
+    return {"apart": apart.item(), "operations": Count.operations}
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ def wrong(case: str, result: dict[str, float | str]) -> str | None:
     """What is not as it should be."""
     if "error" in result:
         return f"{case}: {result['error']}"
-    if float(result["apart"]) > (1e-5 if case in OTHER_ORDER else 0.0):
+    if not float(result["apart"]) <= (1e-5 if case in OTHER_ORDER else 0.0):  # no number either
         return f"{case}: {result['apart']} apart"
     if (result["operations"] == 0) != (case in DRAWN):
         return f"{case}: {result['operations']} operations on the device"
@@ -45,5 +45,6 @@ def test_what_is_wrong_is_told() -> None:
     assert wrong("cql", fine) is None
     assert wrong("cql", {"error": "on the CPU"}) == "cql: on the CPU"
     assert wrong("cql", fine | {"apart": 1e-9}) == "cql: 1e-09 apart"
+    assert wrong("cql", fine | {"apart": float("nan")}) == "cql: nan apart"
     assert wrong("cql", fine | {"operations": 0}) == "cql: 0 operations on the device"
     assert wrong("merlion rows", fine | {"apart": 1e-6}) is None

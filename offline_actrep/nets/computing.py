@@ -41,6 +41,11 @@ def device_of(name: str) -> torch.device:
     return CPU if device.type == "cpu" else torch.device(device.type, device.index or 0)
 
 
+def numbered(device: torch.device) -> str:
+    """A device's name as d3rlpy takes it, with its number: `cpu:0`, `cuda:1`."""
+    return f"{device.type}:{device.index or 0}"
+
+
 def hardware() -> str:
     """Architecture, cores and GPUs in one line."""
     gpus = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from offline_actrep.nets.computing import CPU
+from offline_actrep.nets.computing import CPU, numbered
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.heads import adam
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
@@ -50,7 +50,7 @@ class D3rlpyLearner(AbstractPointLearner):
         device: torch.device = CPU,
     ) -> None:
         self.name, self.config, self.device = name, config, device
-        self.algo = CONFIGS[name](config).create(device=f"{device.type}:{device.index or 0}")
+        self.algo = CONFIGS[name](config).create(device=numbered(device))
         self.algo.create_impl((n_features,), dim)
 
     def update(self, batch: Batch) -> Mapping[str, float]:

@@ -28,7 +28,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
-from offline_actrep.nets.computing import device_of, learning_on
+from offline_actrep.nets.computing import device_of, learning_on, numbered
 from offline_actrep.nets.features import ObservationFeatures
 from offline_actrep.nets.seeding import seeded
 
@@ -211,7 +211,7 @@ def _fit(
             gamma=gamma,
             target_update_interval=config.target_update_interval,
         ),
-        device=f"{device.type}:{device.index or 0}",
+        device=numbered(device),
     )
     judge.create_impl((problem.features.shape[1] + width,), problem.action_size)
     total = config.refits * config.steps
