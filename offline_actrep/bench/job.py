@@ -71,7 +71,7 @@ class Only:
         """
         known = {
             "world": (self.worlds, [each.name for each in bench.worlds]),
-            "tier": (self.tiers, sorted({tier for each in bench.worlds for tier in each.tiers})),
+            "tier": (self.tiers, sorted({cell.tier for cell in bench.cells()})),
             "method": (self.methods, [each.name for each in bench.methods]),
             "seed": (self.seeds, bench.seeds),
         }

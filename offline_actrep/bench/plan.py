@@ -150,8 +150,8 @@ class Sweep(Strict):
     learner: dict[str, Any] = Field(default_factory=dict)
     """Changes of the budget of its learners; only without `plain`, whose rows have the world's."""
     tuned: Literal["each", "world"] = "each"
-    """Where trials choose its methods' settings: at each value, or in the world as it is. What is
-    right for 4,000 actions may be wrong for 64."""
+    """Where trials choose its methods' settings: at each value, on its own tier, or in the world as
+    it is. What is right for 4,000 actions may be wrong for 64."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Sweep":
@@ -176,7 +176,8 @@ class Tuning(Strict):
     data_seed: int
     """Of the log that the trials learn on: the same policies play, in other episodes."""
     tier: str
-    """The trials learn on this tier; what they choose holds for the world's other tiers too."""
+    """The trials learn on this tier; what they choose holds for the world's other tiers too. Only a
+    sweep that is tuned at each value has trials on its own logs."""
     trials: Annotated[int, Field(ge=1)]
     """How many a method has, exactly."""
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -296,9 +297,8 @@ class BenchRecipe(Strict):
     def tried_on(self, tuning: Tuning, cell: Cell) -> Cell:
         """Where trials choose the settings of a log's methods."""
         sweep = self.sweep_of(cell)
-        return Cell(
-            cell.world, tuning.tier, cell.setting if sweep and sweep.tuned == "each" else ""
-        )
+        own = sweep is not None and sweep.tuned == "each"
+        return cell if own else Cell(cell.world, tuning.tier)
 
     def methods_in(self, cell: Cell) -> list[BenchMethod]:
         """Those that are run on a log."""
@@ -406,12 +406,6 @@ def _refuse_unequal_trials(bench: BenchRecipe, tuning: Tuning) -> None:
     shared = sorted(set(tuning.seeds) & set(bench.seeds))
     if shared:
         raise ValueError(f"seed {shared[0]} is used for tuning and for the bench; take another")
-    for sweep in bench.sweeps:
-        if sweep.tuned == "each" and sweep.tier != tuning.tier:
-            raise ValueError(
-                f"the sweep of {sweep.setting!r} is tuned at each value, but trials learn on the "
-                f'{tuning.tier} tier and it on the {sweep.tier} tier: take tuned = "world"'
-            )
     for each in bench.methods:
         if each.trials_of is not None:
             if each.trials or bench.method(each.trials_of).trials_of is not None:

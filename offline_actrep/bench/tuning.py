@@ -5,7 +5,7 @@ settings from there, and says `untuned default` where a method has none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Tuned:
         if bench.tuning is None:
             return Trial(), UNTUNED
         tried = bench.tried_on(bench.tuning, cell)
-        entry = self.content["worlds"].get(_place(tried), {}).get(each.name)
+        entry = self.content["worlds"].get(_place(bench.tuning, tried), {}).get(each.name)
         if entry is None or entry["chosen"] is None:
             return Trial(), UNTUNED
         setups = trial_setups(bench, bench.tuning, tried, each)
@@ -56,9 +56,10 @@ class Tuned:
         return each.trials[entry["chosen"]], TUNED
 
 
-def _place(cell: Cell) -> str:
-    """The key of a log's trials in `tuned.json`: the world, and what a sweep changed in it."""
-    return cell.world + (f"@{cell.setting}" if cell.setting else "")
+def _place(tuning: Tuning, cell: Cell) -> str:
+    """The key of a log's trials in `tuned.json`: what it is called, without the tuning's tier."""
+    world = cell.world if cell.tier == tuning.tier else f"{cell.world}-{cell.tier}"
+    return world + (f"@{cell.setting}" if cell.setting else "")
 
 
 def trial_setups(bench: BenchRecipe, tuning: Tuning, cell: Cell, each: BenchMethod) -> list[Setup]:
@@ -78,7 +79,7 @@ def trials_hash(tuning: Tuning, setups: list[Setup]) -> str:
 
 
 def tune(job: Job) -> None:
-    """Runs the trials that are not yet in `tuned.json`; the file is written after every log.
+    """Runs the trials that the part needs and `tuned.json` lacks; it is written after every log.
 
     Raises:
         ValueError: the bench has no trials.
@@ -86,10 +87,10 @@ def tune(job: Job) -> None:
     bench, tuning = job.bench, job.bench.tuning
     if tuning is None:
         raise ValueError("the bench has no [tuning] table: nothing to try")
-    for cell in dict.fromkeys(bench.tried_on(tuning, cell) for cell in bench.cells()):
-        if not replace(job.only, tiers=()).has(cell):
-            continue
-        known = Tuned.read(job.places.tuned).content["worlds"].get(_place(cell), {})
+    asked = filter(job.only.has, bench.cells())
+    for cell in dict.fromkeys(bench.tried_on(tuning, each) for each in asked):
+        place = _place(tuning, cell)
+        known = Tuned.read(job.places.tuned).content["worlds"].get(place, {})
         todo = {}
         for each in bench.methods_in(cell):
             if each.trials_of is not None:
@@ -99,7 +100,7 @@ def tune(job: Job) -> None:
             if job.only.has_method(each.name) and not done:
                 todo[each.name] = setups
         if todo:
-            _keep(tuning, job.places.tuned, _place(cell), _tried(job, tuning, cell, todo))
+            _keep(tuning, job.places.tuned, place, _tried(job, tuning, cell, todo))
 
 
 def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]) -> dict[str, Any]:
@@ -158,5 +159,6 @@ def _keep(tuning: Tuning, file: Path, place: str, found: dict[str, Any]) -> None
     stamped = {name: entry | made_by for name, entry in found.items()}
     worlds[place] = worlds.get(place, {}) | stamped
     file.parent.mkdir(parents=True, exist_ok=True)
-    said = {"rule": tuning.rule, "trials_a_method": tuning.trials, "worlds": worlds}
+    rule = f"{tuning.rule}; a sweep that is tuned at each value has trials on its own logs"
+    said = {"rule": rule, "trials_a_method": tuning.trials, "worlds": worlds}
     write_json(file, said)

@@ -16,7 +16,7 @@ from offline_actrep.bench.plan import (
     stated,
 )
 from offline_actrep.bench.running import setups_of, wanted
-from offline_actrep.bench.tuning import UNTUNED, Tuned
+from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, trial_setups, trials_hash
 from offline_actrep.offline.learner import MASKED, LearnerConfig
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
@@ -179,18 +179,35 @@ def test_a_sweep_has_the_plain_log_where_the_world_is_as_it_is(tmp_path: Path) -
 
 
 def test_a_sweep_is_tuned_at_each_value_or_as_the_world_is(tmp_path: Path) -> None:
-    swept = Cell("maze", "medium", "actuators=3")
-    for word, cell in (("each", swept), ("world", Cell("maze", "medium"))):
-        bench = read(tmp_path, ("plain = 4\n", f'plain = 4\ntuned = "{word}"\n'))
-        assert bench.tuning is not None and bench.tried_on(bench.tuning, swept) == cell
-    other = 'tier = "mixed"\nsetting ='
-    with pytest.raises(ValueError, match="trials learn on the medium tier and it on the mixed"):
-        read(tmp_path, ('tier = "medium"\nsetting =', other))
+    plain = Cell("maze", "medium")
+    for tier in ("medium", "sparse"):
+        swept = Cell("maze", tier, "actuators=3")
+        for word, cell in (("each", swept), ("world", plain)):
+            sweep = f'tier = "{tier}"\ntuned = "{word}"\nsetting ='
+            bench = read(tmp_path, ('tier = "medium"\nsetting =', sweep), ("plain = 4\n", ""))
+            assert bench.tuning is not None and swept in bench.cells()
+            assert bench.tried_on(bench.tuning, swept) == cell
+            assert bench.tried_on(bench.tuning, plain) == plain
+            Only(tiers=[tier]).check(bench)
 
 
 def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
     bench = read(tmp_path, ('name = "BC"', 'name = "BC"\nworlds = []'))
     assert [each.name for each in bench.methods_in(Cell("maze", "medium"))] == ["MERLION-CQL"]
+
+
+def test_trials_of_a_sweep_on_another_tier_choose_for_it_alone(tmp_path: Path) -> None:
+    tier = ('tier = "medium"\nsetting =', 'tier = "sparse"\nsetting =')
+    logs = (str(PIPELINES / "bench_small"), str(PIPELINES.parent / "datasets"))
+    bench = read(tmp_path, logs, tier, ("plain = 4\n", ""))
+    cell = Cell("maze", "sparse", "actuators=3")
+    assert bench.tuning is not None
+    each = bench.method("BC")
+    setups = trial_setups(bench, bench.tuning, cell, each)
+    entry = {"BC": {"chosen": 1, "hash": trials_hash(bench.tuning, setups)}}
+    for place, said in (("maze-sparse@actuators=3", TUNED), ("maze@actuators=3", UNTUNED)):
+        chosen, tuning = Tuned({"worlds": {place: entry}}).trial(bench, cell, each)
+        assert tuning == said and chosen == (each.trials[1] if said == TUNED else Trial())
 
 
 def test_trials_that_are_no_longer_listed_choose_nothing(tmp_path: Path) -> None:
