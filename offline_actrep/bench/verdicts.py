@@ -74,6 +74,10 @@ def on_a_sweep(
     """
     said = []
     for better in claim.better:
+        if better not in declines:
+            absent = f"{better} was not run at every value"
+            said.append(Verdict(claim.text, where, better, OPEN, absent))
+            continue
         against = {}
         for rival in claim.than:
             if (rival, better) in gaps:
@@ -81,7 +85,7 @@ def on_a_sweep(
                 less = above(gaps[rival, better], Estimate(0.0, 0.0, 0.0, 1))
                 against[rival] = _together({"falls": falls, "less": less}, [])
         missing = [rival for rival in claim.than if rival not in against]
-        own = f"{better} loses {short(declines[better])}; " if better in declines else ""
+        own = f"{better} loses {short(declines[better])}; "
         why = _why(against, missing, _FALLING, lambda rival: short(declines[rival]))
         said.append(Verdict(claim.text, where, better, _together(against, missing), own + why))
     return said

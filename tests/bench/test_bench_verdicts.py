@@ -76,6 +76,11 @@ def test_a_claim_on_a_sweep(fall: Estimate, gap: Estimate, verdict: str) -> None
     assert said.verdict == verdict
 
 
+def test_a_sweep_without_the_better_one_says_that_it_is_the_one_that_lacks() -> None:
+    (said,) = on_a_sweep(FALLING, "maze, actuators", {"a": at(0.0, 0.01)}, {})
+    assert said.verdict == OPEN and said.why == "ours was not run at every value"
+
+
 def test_a_sweep_without_the_rival_leaves_it_open() -> None:
     (said,) = on_a_sweep(FALLING, "maze, actuators", {"ours": at(0.0, 0.01)}, {})
     assert said.verdict == OPEN and "not run: a" in said.why
