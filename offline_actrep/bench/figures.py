@@ -21,7 +21,8 @@ from offline_actrep.bench.statistics import Profile
 from offline_actrep.core.estimate import Estimate
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SCORE = "normalised return (0 random, 1 best known)"
+SHORT = "normalised return"
+SCORE = f"{SHORT} (0 random, 1 best known)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def intervals(panels: Sequence[Panel], methods: Sequence[str], order: Sequence[s
                 _draw_interval(ax, row, panel.rows[name], _style(name, order), (low, high))
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MultipleLocator(0.5))
-    axes[len(axes) // 2].set_xlabel(SCORE)
+        ax.set_xlabel(SHORT)
     axes[0].set_yticks(range(len(shown)), [plots.wrap(name, 34) for name in shown])
     dashed = Line2D([], [], color=plots.GREY, linestyle="--", label="behaviour (the log)")
     plots.legend_below(figure, [dashed])
