@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float64
 from rliable import library
-from scipy import stats
 
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.nets.seeding import seeded
@@ -39,24 +38,21 @@ class Profile:
 def iqms(scores: Mapping[Name, np.ndarray], *, seed: int = 0) -> dict[Name, Estimate]:
     """Interquartile mean over all runs of each; one seed has an interval without ends.
 
-    Matrices of one shape are resampled together, each entry on its own all the same.
+    Each has the same draws, whatever else is there, so that a method more moves no other's ends.
     """
-    return _together({name: (matrix,) for name, matrix in scores.items()}, _middles, seed)
+    return {name: _interval([matrix], _middle, seed) for name, matrix in scores.items()}
 
 
 def improvements(
     pairs: Mapping[Name, tuple[np.ndarray, np.ndarray]], *, seed: int = 0
 ) -> dict[Name, Estimate]:
     """Probability that a run of the first beats one of the second, a mean over tasks; ties half."""
-    return _together(pairs, _beats, seed)
+    return {name: _interval(list(pair), _beats, seed) for name, pair in pairs.items()}
 
 
 def decline(scores: Scores, places: Float64[np.ndarray, " T"], *, seed: int = 0) -> Estimate:
     """What the mean over seeds loses a unit of the place, by least squares."""
-    value = float(_losses(scores, places)[0])
-    if len(scores) == 1:
-        return Estimate(value, -np.inf, np.inf, 1)
-    return _interval(scores, lambda x: _losses(x, places), value, seed)
+    return _interval([scores], lambda x: _losses(x, places), seed)
 
 
 def decline_gap(
@@ -67,14 +63,7 @@ def decline_gap(
     seed: int = 0,
 ) -> Estimate:
     """How much more the first loses than the second, a unit of the place."""
-
-    def gap(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return _losses(x, places) - _losses(y, places)
-
-    value = float(gap(falling, steady)[0])
-    if min(len(falling), len(steady)) == 1:
-        return Estimate(value, -np.inf, np.inf, 1)
-    return _interval([falling, steady], gap, value, seed)
+    return _interval([falling, steady], lambda x, y: _losses(x, places) - _losses(y, places), seed)
 
 
 def profiles(
@@ -96,57 +85,32 @@ def _shares(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return 1.0 - np.searchsorted(ranked, thresholds, side="right") / ranked.size
 
 
-def _middles(scores: Float64[np.ndarray, "R M T"]) -> Float64[np.ndarray, " M"]:
-    """rliable's `aggregate_iqm` of M matrices at once."""
-    runs = np.moveaxis(scores, 1, 0).reshape(scores.shape[1], -1)
-    return stats.trim_mean(runs, 0.25, axis=1)
+def _middle(scores: Scores) -> Float64[np.ndarray, " 1"]:
+    """rliable's `aggregate_iqm`, without what scipy's `trim_mean` costs 2,000 times."""
+    ranked, cut = np.sort(scores, axis=None), scores.size // 4
+    return np.array([ranked[cut : ranked.size - cut].mean()])
 
 
-def _beats(
-    better: Float64[np.ndarray, "R M T"], worse: Float64[np.ndarray, "Q M T"]
-) -> Float64[np.ndarray, " M"]:
-    """rliable's `probability_of_improvement` of M pairs at once."""
+def _beats(better: Scores, worse: Float64[np.ndarray, "Q T"]) -> Float64[np.ndarray, " 1"]:
+    """rliable's `probability_of_improvement`."""
     gap = better[:, None] - worse[None]
-    return ((gap > 0) + 0.5 * (gap == 0)).mean(axis=(0, 1, 3))
+    return np.array([((gap > 0) + 0.5 * (gap == 0)).mean()])
 
 
-def _losses(scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _losses(scores: np.ndarray, places: np.ndarray) -> Float64[np.ndarray, " 1"]:
     centred = places - places.mean()
     return np.array([-(centred @ scores.mean(axis=0)) / (centred @ centred)])
 
 
-def _together(
-    parts: Mapping[Name, tuple[np.ndarray, ...]],
-    statistic: Callable[..., np.ndarray],
-    seed: int,
-) -> dict[Name, Estimate]:
-    """The statistic of each, those of one shape in one bootstrap."""
-    alike: dict[tuple[tuple[int, ...], ...], list[Name]] = {}
-    for name, matrices in parts.items():
-        alike.setdefault(tuple(matrix.shape for matrix in matrices), []).append(name)
-    found: dict[Name, Estimate] = {}
-    for shapes, names in alike.items():
-        stacked = [np.stack([parts[name][k] for name in names], axis=1) for k in range(len(shapes))]
-        values, runs = statistic(*stacked), min(shape[0] for shape in shapes)
-        ends = np.full((2, len(names)), np.inf) * [[-1.0], [1.0]]
-        if runs > 1:
-            with seeded(seed):
-                given: Any = stacked if len(stacked) > 1 else stacked[0]
-                _, bounds = library.get_interval_estimates(
-                    {"all": given}, statistic, reps=RESAMPLES
-                )
-            ends = np.asarray(bounds["all"], np.float64)
-        for k, name in enumerate(names):
-            low, high = float(ends[0, k]), float(ends[1, k])
-            found[name] = Estimate(float(values[k]), low, high, runs)
-    return {name: found[name] for name in parts}
-
-
 def _interval(
-    scores: Any, statistic: Callable[..., np.ndarray], value: float, seed: int
+    scores: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int
 ) -> Estimate:
+    """The statistic of one matrix or two, with 95 % stratified bootstrap bounds."""
+    value, runs = float(statistic(*scores)[0]), min(map(len, scores))
+    if runs == 1:
+        return Estimate(value, -np.inf, np.inf, 1)
+    given: Any = scores if len(scores) > 1 else scores[0]
     with seeded(seed):
-        _, bounds = library.get_interval_estimates({"one": scores}, statistic, reps=RESAMPLES)
+        _, bounds = library.get_interval_estimates({"one": given}, statistic, reps=RESAMPLES)
     low, high = np.asarray(bounds["one"], np.float64)[:, 0]
-    first = scores[0] if isinstance(scores, list) else scores
-    return Estimate(value, float(low), float(high), len(first))
+    return Estimate(value, float(low), float(high), runs)

@@ -51,6 +51,13 @@ def test_the_same_seed_gives_the_same_interval_and_the_callers_generator_stays()
     assert iqms({"one": ONE}, seed=1) != first
 
 
+def test_what_else_is_there_moves_no_interval() -> None:
+    alone = iqms({"one": ONE})["one"]
+    assert iqms({"two": TWO, "one": ONE, "three": -ONE})["one"] == alone
+    pair = improvements({"p": (ONE, TWO)})["p"]
+    assert improvements({"q": (TWO, ONE), "p": (ONE, TWO)})["p"] == pair
+
+
 def test_the_probability_of_improvement_is_rliables() -> None:
     ties = np.round(ONE, 1), np.round(TWO[:4], 1)
     found = improvements({"plain": (ONE, TWO), "ties": ties, "same": (ONE, ONE)})
