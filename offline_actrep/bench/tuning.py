@@ -159,6 +159,7 @@ def _keep(tuning: Tuning, file: Path, place: str, found: dict[str, Any]) -> None
     stamped = {name: entry | made_by for name, entry in found.items()}
     worlds[place] = worlds.get(place, {}) | stamped
     file.parent.mkdir(parents=True, exist_ok=True)
+    # not in tuning.rule, which is in every trial's hash: it says nothing new of the others
     rule = f"{tuning.rule}; a sweep that is tuned at each value has trials on its own logs"
     said = {"rule": rule, "trials_a_method": tuning.trials, "worlds": worlds}
     write_json(file, said)

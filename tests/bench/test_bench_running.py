@@ -219,6 +219,33 @@ def test_how_a_row_is_compared(changes: dict[str, Any], verdict: str) -> None:
     assert compared(row, replace(row, **changes), 0.1).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("only", "word", "expected"),
+    [
+        (Only(), "each", [PLAIN, SWEPT]),
+        (Only(sweeps=False), "each", [PLAIN]),
+        (Only(sweeps=True), "each", [SWEPT]),
+        (Only(sweeps=True), "world", [PLAIN]),
+    ],
+)
+def test_trials_are_run_for_the_part_that_is_asked_for(
+    only: Only, word: str, expected: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = read_bench(SMALL)
+    bench = bench.model_copy(
+        update={"sweeps": tuple(each.model_copy(update={"tuned": word}) for each in bench.sweeps)}
+    )
+    tried: list[Cell] = []
+
+    def note(job: Job, tuning: Any, cell: Cell, todo: Any) -> dict[str, Any]:
+        tried.append(cell)
+        return {}
+
+    monkeypatch.setattr("offline_actrep.bench.tuning._tried", note)
+    tune(Job(bench, Places(tmp_path, tmp_path, tmp_path / "pub"), quiet(), only, 1))
+    assert tried == expected
+
+
 @pytest.fixture(scope="module")
 def tuned(finished: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
     job = elsewhere(finished, tmp_path_factory.mktemp("tuned"))
