@@ -118,9 +118,11 @@ def pipeline(
         evaluate: how policies are played; None for the bench's way.
         estimating: whether FQE judges as well, if the bench wants it.
     """
-    every = [points for each in setups for points in (each.points, each.judging) if points]
-    representations = {each.name: each for each in every}
     estimates = bench.estimate if estimating else None
+    used = [each.points for each in setups]
+    if estimates is not None:
+        used += [each.judging for each in setups]
+    representations = {points.name: points for points in used if points}
     return Recipe(
         name=data.name,
         seeds=tuple(seeds),

@@ -16,6 +16,7 @@ from offline_actrep.bench.plan import (
     stated,
 )
 from offline_actrep.bench.running import setups_of, wanted
+from offline_actrep.bench.setup import pipeline
 from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, trial_setups, trials_hash
 from offline_actrep.offline.learner import MASKED, LearnerConfig
 
@@ -214,6 +215,19 @@ def test_trials_that_are_no_longer_listed_choose_nothing(tmp_path: Path) -> None
     bench = read(tmp_path)
     stale = Tuned({"worlds": {"maze": {"BC": {"chosen": 1, "hash": "of other trials"}}}})
     assert stale.trial(bench, Cell("maze", "medium"), bench.method("BC")) == (Trial(), UNTUNED)
+
+
+@pytest.mark.parametrize(("estimating", "expected"), [(True, ["merlion"]), (False, [])])
+def test_points_that_only_the_estimate_sees_are_made_for_it_alone(
+    estimating: bool, expected: list[str], tmp_path: Path
+) -> None:
+    bench = read(tmp_path, ("[budget]", 'estimated_on = "merlion"\n\n[budget]'))
+    cell = Cell("maze", "medium")
+    data = cell_data(bench, cell)
+    setups = [setups_of(bench, NOTHING_TUNED, cell, data)["BC"]]
+    recipe = pipeline(bench, data, cell, tmp_path, setups, [1], estimating=estimating)
+    assert [points.name for points in recipe.representations] == expected
+    assert recipe.estimated_on == ("merlion" if estimating else None)
 
 
 def test_a_part_is_asked_for_by_names_that_exist(tmp_path: Path) -> None:
