@@ -186,6 +186,8 @@ class EpisodeMixture(AbstractBehaviour):
         if len(parts) != len(weights) or not np.isclose(sum(weights), 1.0):
             raise ValueError(f"{len(parts)} parts need as many weights summing to 1: {weights}")
         self.action_set = parts[0].action_set
+        for number, part in enumerate(parts):
+            part.action_set.must_equal(self.action_set, f"part {number}", "part 0")
         self.parts, self.weights = tuple(parts), np.asarray(weights, np.float64)
         self.part = np.zeros(0, np.int64)
 
@@ -204,8 +206,8 @@ class EpisodeMixture(AbstractBehaviour):
         allowed: AllowedActions | None = None,
     ) -> tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
         drawn = [part.draw(observations, generator, allowed) for part in self.parts]
-        actions = np.choose(self.part, [actions for actions, _ in drawn])
-        return actions, np.choose(self.part, [p for _, p in drawn])
+        actions = self._own([actions for actions, _ in drawn])
+        return actions, self._own([p for _, p in drawn])
 
     def probability(
         self,
@@ -214,7 +216,11 @@ class EpisodeMixture(AbstractBehaviour):
         allowed: AllowedActions | None = None,
     ) -> Float64[np.ndarray, " B"]:
         each = [part.probability(observations, actions, allowed) for part in self.parts]
-        return np.choose(self.part, each)
+        return self._own(each)
+
+    def _own(self, of_parts: list[np.ndarray]) -> np.ndarray:
+        """What each world's own part says."""
+        return np.stack(of_parts)[self.part, np.arange(len(self.part))]
 
 
 @final

@@ -25,6 +25,7 @@ from offline_actrep.console import (
 from offline_actrep.convert import Conversion, dry_run
 from offline_actrep.convert import convert as convert_log
 from offline_actrep.convert import explain as explain_log
+from offline_actrep.core.settings import checked
 from offline_actrep.files.artifact import read_json
 from offline_actrep.files.exchange.catalog import import_log
 from offline_actrep.files.exchange.d3rlpy import write_d3rlpy
@@ -257,7 +258,7 @@ def propensities(
             read,
             seed=seed,
             features=features_of(read, fourier),
-            config=PropensityConfig(**parsed(settings)),
+            config=checked("propensities", PropensityConfig, parsed(settings)),
             on_step=on_step,
         )
         page = write_propensities(read, made, out, seed=seed)

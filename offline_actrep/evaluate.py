@@ -7,6 +7,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy, DecodedPolicy
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import checked
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.policies import IdPolicy, PointActor
@@ -67,11 +68,12 @@ def estimate(
         settings: fields of `FqeConfig`.
 
     Raises:
-        ValueError: an unknown estimator or device, another catalogue, or a discount that nobody
-            gave.
+        ValueError: an unknown estimator, setting or device, a value that a setting refuses, another
+            catalogue, or a discount that nobody gave.
     """
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {name!r}; there are {', '.join(ESTIMATORS)}")
+    config = checked(name, FqeConfig, settings)
     policy.action_set.must_equal(log.action_set, "the policy", "the log")
     if representation is not None:
         representation.action_set.must_equal(log.action_set, "the representation", "the log")
@@ -89,7 +91,7 @@ def estimate(
         representation=representation or _points_of(policy),
         gamma=trained.learner.config.gamma if gamma is None and trained else float(gamma or 0.0),
         reward_scale=trained.reward_scale if trained else reward_scale(log, 1.0),
-        config=FqeConfig(**settings),
+        config=config,
         seed=seed,
         device=device,
         on_step=on_step,

@@ -43,9 +43,10 @@ def _fit_section(made: Propensities) -> Section:
         for t, m in zip(made.temperatures, made.blends, strict=True)
     )
     text = (
-        "Mean of -log p of the logged actions, each by a model that saw no row of its episode: "
-        "less is better. Where the estimate is no better than the frequencies, the state says "
-        f"nothing of the choice that the model can see. Chosen on held-out episodes: {settings}."
+        "Mean of -log p of the logged actions, each by a model or by frequencies that saw no row "
+        "of its episode, over the allowed actions: less is better. Where the estimate is no better "
+        "than the frequencies, the state says nothing of the choice that the model can see. Chosen "
+        f"on held-out episodes: {settings}."
     )
     return Section("How well the actions are told", text, (Table(("model", "log loss"), rows),))
 

@@ -284,6 +284,21 @@ def test_only_the_worlds_that_begin_forget() -> None:
     assert (mixture.part != parts).any()
 
 
+def test_a_mixture_may_have_a_hundred_parts() -> None:
+    generator = np.random.default_rng(0)
+    mixture = EpisodeMixture([Always(k % 8) for k in range(100)], [0.01] * 100)
+    mixture.begin(np.ones(50, bool), generator)
+    actions, probabilities = mixture.draw(np.zeros((50, 2), np.float32), generator)
+    np.testing.assert_array_equal(actions, mixture.part % 8)
+    assert set(probabilities) == {1.0}
+
+
+def test_a_mixture_of_two_catalogues_is_refused() -> None:
+    other = Uniform(ActionSet.dense(9))
+    with pytest.raises(ValueError, match="part 1 knows 9 actions, part 0 has 8"):
+        EpisodeMixture((Always(1), other), (0.5, 0.5))
+
+
 def test_way_points_need_motions() -> None:
     for features in (None, np.zeros((8, 12), np.float32)):
         with pytest.raises(ValueError, match=r"features are motions \[A, 2\]"):

@@ -24,7 +24,8 @@ class ActionSet:
         feature_names: a name a feature column, or empty.
 
     Raises:
-        ValueError: no ids, an id twice, or names/features of another length.
+        ValueError: no ids, an id twice, names or features of another length, or features that are
+            not finite.
     """
 
     ids: np.ndarray
@@ -49,6 +50,7 @@ class ActionSet:
                 f"features need one row an action: expected {len(ids)}, got {len(self.features)}"
             )
         if self.features is not None:
+            _refuse_unknown(self.features, ids)
             self.features.setflags(write=False)
         ids.setflags(write=False)
         object.__setattr__(self, "_order", order)
@@ -117,8 +119,11 @@ class ActionSet:
         if self.same_as(other):
             return
         where = ""
-        if len(self) == len(other):
-            first = int(np.flatnonzero(self.ids.astype(str) != other.ids.astype(str))[0])
+        if self.ids.dtype.kind != other.ids.dtype.kind:
+            where = f": one has ids like {_show(self.ids[0])}, the other like "
+            where += f"{_show(other.ids[0])}; write both as integers or both as strings"
+        elif len(self) == len(other):
+            first = int(np.flatnonzero(self.ids != other.ids)[0])
             where = f"; they part at place {first}: {_show(self.ids[first])} and "
             where += _show(other.ids[first])
         raise ValueError(
@@ -218,6 +223,17 @@ def _as_ids(ids: Sequence[int] | Sequence[str] | np.ndarray) -> np.ndarray:
     if not len(column):
         return column.astype(np.int64)
     raise ValueError(f"action ids are integers or strings, got {column.dtype}")
+
+
+def _refuse_unknown(features: Float32[np.ndarray, "A F"], ids: np.ndarray) -> None:
+    """One that is not a number would be a coordinate of every action's point."""
+    wrong = ~np.isfinite(features)
+    if wrong.any():
+        row, column = (int(place[0]) for place in np.nonzero(wrong))
+        raise ValueError(
+            f"feature {column} of action {_show(ids[row])} (place {row}) is "
+            f"{features[row, column]}: features must be finite; fill it in, or leave the action out"
+        )
 
 
 def _show(entry: object) -> str:

@@ -238,7 +238,7 @@ class Log:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything a learner can see, as hex."""
+        """SHA-256 of the rows and the ids of actions, as hex; their features do not count."""
         digest = hashlib.sha256()
         for name in (*_ROW_COLUMNS, "episode_offsets"):
             column = getattr(self, name)

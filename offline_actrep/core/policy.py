@@ -12,7 +12,10 @@ from offline_actrep.core.representation import AbstractRepresentation
 
 
 class AbstractPolicy(ABC):
-    """A deterministic choice for every observation.
+    """A deterministic choice for every observation: the same batch is answered alike each time.
+
+    Most policies answer a row the same in every batch. One that draws candidates from a fixed seed
+    in each call, as BCQ on points does, answers a row by its place in the batch too.
 
     Attributes:
         action_set: the catalogue that it chooses from.
@@ -28,11 +31,31 @@ class AbstractPolicy(ABC):
 
     @final
     def act(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
-        """Ids as logged `[B]` of the chosen actions, for observations `[B, S]`."""
+        """Ids as logged `[B]` of the chosen actions, for observations `[B, S]`.
+
+        Raises:
+            ValueError: observations that are not `[B, S]`, or not as many sets as rows.
+        """
         rows = np.ascontiguousarray(observations, np.float32)
         if rows.ndim != 2:
             raise ValueError(f"observations must be [B, S], got shape {rows.shape}")
+        refuse_unpaired(rows, allowed)
         return self.action_set.decode(self.choose(rows, allowed))
+
+
+def refuse_unpaired(
+    observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None
+) -> None:
+    """Refuses sets of allowed actions that do not stand beside the observations row by row.
+
+    Raises:
+        ValueError: another number of sets than of observations.
+    """
+    if allowed is not None and len(allowed) != len(observations):
+        raise ValueError(
+            f"{len(observations)} observations need as many sets of allowed actions, got "
+            f"{len(allowed)}: give a set a row, or None where everything is allowed"
+        )
 
 
 class AbstractActor(ABC):
@@ -45,8 +68,15 @@ class AbstractActor(ABC):
     dim: int
 
     @abstractmethod
-    def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
-        """The point it wants in each state."""
+    def points(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Float32[np.ndarray, "B E"]:
+        """The point it wants in each state.
+
+        Args:
+            observations: the states.
+            allowed: what each allows, for an actor that looks at real actions; None for all.
+        """
 
     @abstractmethod
     def value(
@@ -81,8 +111,13 @@ class DecodedPolicy(AbstractPolicy):
     def nearest(
         self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
     ) -> tuple[Int64[np.ndarray, " B"], Float32[np.ndarray, " B"]]:
-        """The chosen actions, and how far (l1, in the cube) each lies from the actor's point."""
-        wanted = torch.from_numpy(self.actor.points(observations))
+        """The chosen actions, and how far (l1, in the cube) each lies from the actor's point.
+
+        Raises:
+            ValueError: not as many sets as observations, or an empty set.
+        """
+        refuse_unpaired(observations, allowed)
+        wanted = torch.from_numpy(self.actor.points(observations, allowed))
         actions, gap = self.representation.nearest(torch.from_numpy(observations), wanted, allowed)
         return actions.numpy(), gap.numpy()
 

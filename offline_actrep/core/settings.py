@@ -1,9 +1,12 @@
 """Settings by name: the one check that every config's caller goes through."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 _Config = TypeVar("_Config")
 
@@ -29,16 +32,41 @@ def refuse_unknown_names(owner: str, settings: Iterable[str], known: list[str]) 
             raise ValueError(f"{owner} has no setting {setting!r}; near it: {', '.join(near)}")
 
 
+def checked(owner: str, config: type[_Config], settings: Mapping[str, Any]) -> _Config:
+    """A config dataclass with these fields.
+
+    Raises:
+        ValueError: an unknown field (the message names the near ones), or a value that a field
+            refuses (whose field it is, what is expected and what there is).
+    """
+    refuse_unknown(owner, settings, config)
+    return _made(owner, config, settings)
+
+
 def changed(
     what: str, name: str, defaults: Mapping[str, _Config], changes: Mapping[str, Any]
 ) -> _Config:
     """The defaults of the named thing, config dataclasses all, with some fields changed.
 
     Raises:
-        ValueError: an unknown name (those there are follow `unknown {what}`) or field.
+        ValueError: an unknown name (those there are follow `unknown {what}`) or field, or a value
+            that a field refuses.
     """
     if name not in defaults:
         raise ValueError(f"unknown {what} {name!r}; there are {', '.join(defaults)}")
     default: Any = defaults[name]
     refuse_unknown(name, changes, type(default))
-    return replace(default, **changes)
+    return _made(name, partial(replace, default), changes)
+
+
+def _made(owner: str, config: Callable[..., _Config], settings: Mapping[str, Any]) -> _Config:
+    try:
+        return config(**settings)
+    except ValidationError as error:
+        raise ValueError("; ".join(_said(owner, each) for each in error.errors())) from error
+
+
+def _said(owner: str, problem: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{owner}, {place}: {expected}, got {problem['input']!r}" if place else expected

@@ -43,7 +43,11 @@ class Ivf(AbstractIndex):
 
     @staticmethod
     def build(codes: Codes, anchors: Heads, *, seed: int) -> "Ivf":
-        """About 2 sqrt(A) groups of the actions' points at the anchors' states."""
+        """About 2 sqrt(A) groups of the actions' points at the anchors' states.
+
+        Centres that no action is nearest to are dropped: a search that looks through a few groups
+        would find nothing there.
+        """
         static = static_codes(codes, anchors)
         n_groups = max(1, min(len(codes), round(2 * len(codes) ** 0.5)))
         with one_thread():
@@ -56,8 +60,9 @@ class Ivf(AbstractIndex):
             everyone.add(static)
             middles = everyone.search(np.asarray(means.centroids), 1)[1][:, 0]
         sizes = np.bincount(group, minlength=n_groups)
+        middles, sizes = middles[sizes > 0].astype(np.int64), sizes[sizes > 0]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        return Ivf(codes, middles.astype(np.int64), offsets, np.argsort(group, kind="stable"))
+        return Ivf(codes, middles, offsets, np.argsort(group, kind="stable"))
 
     @staticmethod
     def restore(codes: Codes, tensors: dict[str, torch.Tensor]) -> "Ivf":

@@ -203,14 +203,15 @@ def settle(
     """best[s], gap[s]: the nearest of a row's list, by double precision among the nearest.
 
     distances[k] is that of the action indices[k], or of the action k - offsets[s] if `indices` is
-    empty. A row whose distances are not numbers gets its first action and NaN.
+    empty. A row whose distances are not numbers gets its first action and NaN, one whose own list
+    is empty the action 0 and NaN.
     """
     h, spare = np.empty(table.shape[1]), np.empty(table.shape[1])
     for s in range(len(points)):
         start, end = offsets[s], offsets[s + 1]
         q, w, c = shift[s % len(shift)], weight[s % len(weight)], bias[s % len(bias)]
         limit = _least(distances[start:end]) + SLACK
-        best[s], gap[s] = indices[start] if len(indices) else 0, np.nan
+        best[s], gap[s] = indices[start] if len(indices) > 0 and start < end else 0, np.nan
         nearest = np.inf
         for k in range(start, end):
             if distances[k] <= limit:

@@ -531,7 +531,7 @@ def _need(name: str, schema: Schema, purpose: str) -> str:
     """
     if name in schema:
         return name
-    near = difflib.get_close_matches(name, list(schema), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, list(schema), n=1, cutoff=0.6)
     field = purpose in FIELDS
     mend = f'{purpose} = "{near[0] if near else "..."}" in [columns]' if field else "its name"
     if purpose == "terminated":

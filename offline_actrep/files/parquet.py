@@ -220,7 +220,7 @@ def write_action_table(action_set: ActionSet, path: str | Path) -> None:
     Features without names are called `feature_0`, `feature_1`, ...
 
     Raises:
-        ValueError: feature names that clash, or features that are not finite.
+        ValueError: feature names that clash.
     """
     columns: dict[str, np.ndarray | list[str]] = {"action": action_set.ids}
     if action_set.names:
@@ -233,9 +233,6 @@ def write_action_table(action_set: ActionSet, path: str | Path) -> None:
                 f"expected {features.shape[1]} different feature names, none of them 'action' "
                 f"or 'name', got {names}"
             )
-        if not np.isfinite(features).all():
-            row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-            raise ValueError(f"action in row {row}: expected finite features, got {features[row]}")
         columns |= {name: features[:, i] for i, name in enumerate(names)}
     table = pa.table(columns).replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
     with whole_file(Path(path)) as unfinished:

@@ -128,7 +128,7 @@ def _present(
         if not missing:
             present[field] = names
         elif field not in may_lack:
-            near = difflib.get_close_matches(missing[0], schema.names, n=1, cutoff=0.4)
+            near = difflib.get_close_matches(missing[0], schema.names, n=1, cutoff=0.6)
             hint = f" (is it {near[0]!r}?)" if near else ""
             raise refusal(
                 file,

@@ -31,14 +31,32 @@ def read_toml(file: Path, model: type[_Read], paths: Sequence[tuple[str, ...]] =
     Raises:
         ValueError: no such file, broken TOML, an unknown key (with the near ones), a bad value.
     """
+    content = toml_content(file)
+    for keys in paths:
+        _absolute(content, keys, file.resolve().parent)
+    return as_model(file, content, model)
+
+
+def toml_content(file: Path) -> dict[str, Any]:
+    """What a file says, unchecked.
+
+    Raises:
+        ValueError: no such file, or broken TOML.
+    """
     if not file.is_file():
         raise ValueError(f"expected a TOML file, got {str(file)!r}, which is none")
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not TOML: {error}") from error
-    for keys in paths:
-        _absolute(content, keys, file.resolve().parent)
+
+
+def as_model(file: Path, content: Any, model: type[_Read]) -> _Read:
+    """A file's content, or a table of it, as the model asked for.
+
+    Raises:
+        ValueError: an unknown key (with the near ones), or a bad value; names the file.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -115,15 +115,7 @@ class FeatureRows(nn.Module):
 
     @staticmethod
     def of(features: Float32[np.ndarray, "A F"]) -> "FeatureRows":
-        """A column that never varies becomes 0.
-
-        Raises:
-            ValueError: a feature that is no finite number; the message names its action.
-        """
-        broken = ~np.isfinite(features).all(axis=1)
-        if broken.any():
-            row = int(np.flatnonzero(broken)[0])
-            raise ValueError(f"action {row}: expected finite features, got {features[row]}")
+        """Of an action set's features; a column that never varies becomes 0."""
         made = FeatureRows(*features.shape)
         mean = features.mean(axis=0, dtype=np.float64)
         std = features.std(axis=0, dtype=np.float64)

@@ -47,9 +47,10 @@ def numbered(device: torch.device) -> str:
 
 
 def hardware() -> str:
-    """Architecture, cores and GPUs in one line."""
+    """Architecture, the instructions that torch takes of it, cores and GPUs in one line."""
     gpus = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
-    return ", ".join([platform.machine(), f"{os.cpu_count()} cores", *gpus])
+    takes = torch.backends.cpu.get_cpu_capability()
+    return ", ".join([f"{platform.machine()} {takes}", f"{os.cpu_count()} cores", *gpus])
 
 
 @contextmanager

@@ -81,7 +81,16 @@ class ObservationFeatures(nn.Module):
         return features
 
     def forward(self, observations: Float[Tensor, "B S"]) -> Float[Tensor, "B F"]:
-        """Features of each observation."""
+        """Features of each observation.
+
+        Raises:
+            ValueError: observations with other columns than the features were made for.
+        """
+        if observations.shape[1] != len(self.shift):
+            raise ValueError(
+                f"observations need the {len(self.shift)} columns that the features were made for, "
+                f"got {observations.shape[1]}"
+            )
         standard = (observations - self.shift) / self.scale
         if not len(self.columns):
             return standard

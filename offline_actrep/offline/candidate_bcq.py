@@ -10,7 +10,8 @@ Formula (discrete BCQ, Fujimoto et al. 2019, with Q over `phi(a; s)`): G is fitt
 `C(s) = {b among the K largest of G(. | s) : G(b | s) > tau max_c G(c | s)}`, Q by
 `sum_j (Q_j(s, e) - y)^2` with `y = r + gamma max_{b in C(s')} min_j Q'_j(s', phi(b; s'))`, and the
 policy goes to the point of `argmax_{b in C(s)} min_j Q_j(s, phi(b; s))`, which decodes to b; there
-C(s) has up to 4 K. Where the log says which actions were allowed, C(s') keeps to them.
+C(s) has up to 4 K. Where it is said which actions a state allows, C keeps to them, in targets as in
+acting.
 
 A variant of our own: Gu et al. (2022) learn on points with CQL and BCQ, whose policies name points
 and not actions.
@@ -22,14 +23,15 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from torch import Tensor, nn
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.discrete_bcq import supported
-from offline_actrep.offline.heads import adam, at_place, mean_square, only
+from offline_actrep.offline.heads import adam, at_place, mean_square, only, parts
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
 from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
@@ -83,15 +85,13 @@ class CandidateBcq(AbstractPointLearner):
 
     @torch.no_grad()
     def _target(self, batch: Batch) -> Float32[Tensor, " B"]:
-        allowed = batch.next_allowed
-        mask = None if allowed is None else allowed.mask(len(self.representation.action_set))
         assert batch.next_observations is not None, "its batches carry observations"
         found, _ = self._candidates(
             self.target_critics,
             batch.next_features,
             batch.next_observations,
             self.config.n_action_samples,
-            mask,
+            batch.next_allowed,
         )
         ahead = found.amax(dim=1)
         return batch.rewards + self.config.gamma * (1 - batch.terminals) * ahead
@@ -102,9 +102,10 @@ class CandidateBcq(AbstractPointLearner):
         features: Float32[Tensor, "B F"],
         observations: Float32[Tensor, "B S"],
         most: int,
-        mask: Bool[np.ndarray, "B A"] | None = None,
+        allowed: AllowedActions | None,
     ) -> tuple[Float32[Tensor, "B K"], Float32[Tensor, "B K E"]]:
         """Values, -inf below the threshold, and points."""
+        mask = None if allowed is None else allowed.mask(len(self.representation.action_set))
         logits = only(self.imitator(features), mask)
         count = min(most, logits.shape[1])
         largest, ids = logits.topk(count, dim=1)
@@ -116,18 +117,33 @@ class CandidateBcq(AbstractPointLearner):
         return usable, points.view(*ids.shape, -1)
 
     def points(
-        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+        self,
+        features: Float32[np.ndarray, "B F"],
+        observations: Float32[np.ndarray, "B S"],
+        allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        with torch.no_grad():
-            found, points = self._candidates(
-                self.critics,
-                self.brought(features),
-                self.brought(observations),
-                WIDER * self.config.n_action_samples,
-            )
-            best = found.argmax(dim=1)
-            chosen = best[:, None, None].expand(-1, 1, points.shape[2])
-            return points.gather(1, chosen)[:, 0].cpu().numpy()
+        wanted = np.empty((len(features), self.representation.dim), np.float32)
+        for rows in parts(len(features), len(self.representation.action_set)):
+            sets = None if allowed is None else allowed.between(rows.start, rows.stop)
+            wanted[rows] = self._best(features[rows], observations[rows], sets)
+        return wanted
+
+    @torch.no_grad()
+    def _best(
+        self,
+        features: Float32[np.ndarray, "B F"],
+        observations: Float32[np.ndarray, "B S"],
+        allowed: AllowedActions | None,
+    ) -> Float32[np.ndarray, "B E"]:
+        found, points = self._candidates(
+            self.critics,
+            self.brought(features),
+            self.brought(observations),
+            WIDER * self.config.n_action_samples,
+            allowed,
+        )
+        chosen = found.argmax(dim=1)[:, None, None].expand(-1, 1, points.shape[2])
+        return points.gather(1, chosen)[:, 0].cpu().numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]

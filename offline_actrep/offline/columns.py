@@ -163,8 +163,9 @@ def learning_columns(
     *,
     observations: bool = False,
     allowed: bool = False,
+    every_row: bool = False,
 ) -> AbstractColumns:
-    """The rows that `usable_rows` keeps; points if there are, else ids.
+    """The rows that `usable_rows` keeps, or every row; points if there are, else ids.
 
     In memory where that takes no more than `HELD` bytes; the bits of a batch are the same.
 
@@ -175,6 +176,7 @@ def learning_columns(
         gamma: discount a decision, for the returns.
         observations: whether batches carry them as logged, and ids.
         allowed: whether batches carry the allowed actions.
+        every_row: for a learner that never looks at the next state.
 
     Raises:
         ValueError: there is no such row, or allowed actions are asked for and not logged.
@@ -182,7 +184,8 @@ def learning_columns(
     log = data.log if isinstance(data, Relabelled) else data
     if allowed and log.allowed is None:
         raise ValueError("the log does not say which actions each row allowed")
-    kept = usable_rows(log, sets=allowed)
+    whole = Numbering(len(log), np.zeros(0, np.int64))
+    kept = whole if every_row else usable_rows(log, sets=allowed)
     if not len(kept):
         raise ValueError(
             "no row of the log can be learnt from: none has a next observation"

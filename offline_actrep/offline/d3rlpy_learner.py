@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.computing import CPU, numbered
 from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.heads import adam
@@ -57,10 +58,18 @@ class D3rlpyLearner(AbstractPointLearner):
         return self.algo.update(mini_batch(batch))
 
     def points(
-        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+        self,
+        features: Float32[np.ndarray, "B F"],
+        observations: Float32[np.ndarray, "B S"],
+        allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        del observations
-        with seeded(0):  # BCQ draws its candidates
+        """Where it goes; d3rlpy's policies do not see what is allowed.
+
+        BCQ draws its candidates anew in each call, from the same seed: a state that is asked about
+        alone may get another point than in a batch, or than at another place of it.
+        """
+        del observations, allowed
+        with seeded(0):
             return self.algo.predict(features)
 
     def value(

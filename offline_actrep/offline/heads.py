@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,6 +11,20 @@ from torch import Tensor, nn
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.computing import CPU
+
+AT_ONCE = 4_000_000
+"""Most outputs at once of a network that acts: 16 MB, and a quarter of that for their mask."""
+
+
+def parts(n_rows: int, n_actions: int) -> list[slice]:
+    """The rows in runs with at most `AT_ONCE` outputs each, or of one row.
+
+    The runs are about equally long: products with a matrix of very few rows have other bits.
+    """
+    at_once = max(1, AT_ONCE // n_actions)
+    n_parts = max(1, -(-n_rows // at_once))
+    cuts = (n_rows * part // n_parts for part in range(n_parts + 1))
+    return [slice(start, stop) for start, stop in pairwise(cuts)]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, final
 
 import numpy as np
-import pydantic
 import torch
 from jaxtyping import Bool, Float32, Int64
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.computing import CPU
 from offline_actrep.offline.columns import Batch
 
@@ -22,53 +24,55 @@ MASKED = ("masked_discrete_cql", "masked_discrete_bcq", "masked_weighted_bc")
 """Learners of ids that see which actions each state allowed; the log must say it."""
 DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc", "weighted_bc", *MASKED)
 """Learners of ids."""
+IMITATING = frozenset({"discrete_bc", "weighted_bc", "masked_weighted_bc"})
+"""Learners that never look at a next state."""
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config={"extra": "forbid"})
 class LearnerConfig:
     """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
 
-    steps: int = 6_000
+    steps: Annotated[int, Field(ge=1)] = 6_000
     """Gradient steps."""
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (128, 128)
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 128)
     """Widths of the hidden layers of every actor and critic."""
-    gamma: float = 0.97
+    gamma: Annotated[float, Field(ge=0, le=1)] = 0.97
     """Discount a decision."""
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 1e-3
+    actor_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    critic_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Of critics, of imitators, and of every learner of ids."""
-    conservative_weight: float = 0.05
+    conservative_weight: Annotated[float, Field(ge=0)] = 0.05
     """CQL: weight of the conservative term, on the scale of the scaled rewards."""
-    n_action_samples: int = 4
+    n_action_samples: Annotated[int, Field(ge=1)] = 4
     """CQL: sampled actions of each of three kinds a row. BCQ, candidate BCQ: candidates a row."""
-    initial_temperature: float = 0.1
+    initial_temperature: Annotated[float, Field(gt=0)] = 0.1
     """CQL: of the entropy term, before it is learnt."""
-    alpha: float = 5.0
+    alpha: Annotated[float, Field(ge=0)] = 5.0
     """TD3+BC: weight of Q against imitation. Discrete CQL: weight of the conservative term."""
-    tau: float = 0.005
+    tau: Annotated[float, Field(gt=0, le=1)] = 0.005
     """Learners of points: share of the new weights that a target takes a step."""
-    target_noise: float = 0.2
+    target_noise: Annotated[float, Field(ge=0)] = 0.2
     """TD3+BC: deviation of the noise on target points, in the cube; clipped at 2.5 times that."""
-    action_flexibility: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
+    action_flexibility: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """Discrete and candidate BCQ: threshold on relative probability. BCQ: reach of the
     perturbation."""
-    lam: float = 0.75
+    lam: Annotated[float, Field(ge=0, le=1)] = 0.75
     """BCQ and PLAS: weight of the minimum over critics in the target."""
-    beta: float = 0.5
+    beta: Annotated[float, Field(ge=0)] = 0.5
     """BCQ and PLAS: weight of the KL term. Discrete and candidate BCQ and BC, plain or weighted:
     weight of the squared log-probabilities."""
-    warmup: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.3
     """PLAS: share of the steps in which the VAE alone learns; it stands still in the others."""
-    expectile: float = 0.7
+    expectile: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """IQL: of Q that the value is drawn to."""
-    weight_temp: float = 3.0
+    weight_temp: Annotated[float, Field(ge=0)] = 3.0
     """IQL and weighted BC: factor on the advantage before it enters the exponential."""
-    max_weight: float = 100.0
+    max_weight: Annotated[float, Field(gt=0)] = 100.0
     """IQL and weighted BC: what the exponential is clipped at."""
     weighting: Literal["advantage", "return"] = "advantage"
     """Weighted BC: what a row's weight rises with."""
-    target_update_interval: int = 1000
+    target_update_interval: Annotated[int, Field(ge=1)] = 1000
     """Discrete CQL and BCQ: steps between copies of the target."""
 
 
@@ -122,13 +126,17 @@ class AbstractPointLearner(AbstractLearner):
 
     @abstractmethod
     def points(
-        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+        self,
+        features: Float32[np.ndarray, "B F"],
+        observations: Float32[np.ndarray, "B S"],
+        allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        """Where it goes; what it draws on the way is drawn from a fixed seed.
+        """Where it goes; what it draws on the way is drawn from a fixed seed in each call.
 
         Args:
             features: what it was trained on, of the states.
             observations: the states themselves, for a learner that looks at real actions.
+            allowed: what each state allows, for the same; None for all.
         """
 
     @abstractmethod

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.policy import AbstractActor, AbstractPolicy
+from offline_actrep.core.policy import AbstractActor, AbstractPolicy, refuse_unpaired
 from offline_actrep.nets.features import ObservationFeatures
+from offline_actrep.offline.heads import parts
 from offline_actrep.offline.learner import AbstractIdLearner, AbstractPointLearner
 
 
@@ -31,8 +32,10 @@ class PointActor(AbstractActor):
         self.learner, self.features = learner, features
         self.reward_scale, self.dim = reward_scale, dim
 
-    def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
-        found = self.learner.points(self.features.numpy(observations), observations)
+    def points(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Float32[np.ndarray, "B E"]:
+        found = self.learner.points(self.features.numpy(observations), observations, allowed)
         return np.clip(found, -1.0, 1.0)
 
     def value(
@@ -59,11 +62,17 @@ class IdPolicy(AbstractPolicy):
     def choose(
         self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
     ) -> Int64[np.ndarray, " B"]:
-        mask = None if allowed is None else allowed.mask(len(self.action_set))
-        if mask is not None and not mask.any(axis=1).all():
-            row = int(np.flatnonzero(~mask.any(axis=1))[0])
+        refuse_unpaired(observations, allowed)
+        if allowed is not None and (empty := np.diff(allowed.offsets) == 0).any():
+            row = int(np.flatnonzero(empty)[0])
             raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
-        return self.learner.scores(self.features.numpy(observations), mask).argmax(axis=1)
+        features, n_actions = self.features.numpy(observations), len(self.action_set)
+        chosen = np.empty(len(features), np.int64)
+        for rows in parts(len(features), n_actions):
+            sets = None if allowed is None else allowed.between(rows.start, rows.stop)
+            mask = None if sets is None else sets.mask(n_actions)
+            chosen[rows] = self.learner.scores(features[rows], mask).argmax(axis=1)
+        return chosen
 
     def value(
         self, observations: Float32[np.ndarray, "B S"], actions: Int64[np.ndarray, " B"]

@@ -52,9 +52,11 @@ def _added(
 
 
 def reward_scale(log: Log, gamma: float) -> float:
-    """What to multiply rewards by so that no value of the log is larger than 1 in magnitude.
+    """What to multiply rewards by so that no reward, and no episode's discounted return from its
+    first row, is larger than 1 in magnitude.
 
-    Conservatism and imitation weights then mean the same on every log.
+    Conservatism and imitation weights then mean about the same on every log. The return from a
+    later row on may be larger, as where several rewards stand at the end of a long episode.
     """
     returns = log.discounted_returns(gamma)
     extremes = returns.max(), -returns.min(), log.rewards.max(), -log.rewards.min()

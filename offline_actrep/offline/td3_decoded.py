@@ -114,9 +114,12 @@ class DecodedTd3(AbstractPointLearner):
             return self.representation.embed(states, actions).to(self.device)
 
     def points(
-        self, features: Float32[np.ndarray, "B F"], observations: Float32[np.ndarray, "B S"]
+        self,
+        features: Float32[np.ndarray, "B F"],
+        observations: Float32[np.ndarray, "B S"],
+        allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        del observations
+        del observations, allowed
         with torch.no_grad():
             return self.actor(self.brought(features)).tanh().cpu().numpy()
 

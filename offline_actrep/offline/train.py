@@ -22,6 +22,7 @@ from offline_actrep.offline.learner import (
     CONTINUOUS,
     DECODING,
     DISCRETE,
+    IMITATING,
     MASKED,
     AbstractLearner,
     LearnerConfig,
@@ -154,7 +155,7 @@ def train(
     Raises:
         ValueError: an unknown learner, field or device, points asked of a plain log, a masked
             learner of a log without allowed actions, or a log without a row whose next state is
-            known.
+            known (learners that only imitate need none).
     """
     config, chosen = settings(name, changes), device_of(device)
     taken = learnable(data, name)
@@ -169,6 +170,7 @@ def train(
         config.gamma,
         observations=decodes,
         allowed=name in MASKED or (decodes and log.allowed is not None),
+        every_row=name in IMITATING,
     )
     make = partial(
         untrained,

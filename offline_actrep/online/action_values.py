@@ -54,10 +54,11 @@ def action_values(
         outcomes: draws of the step that are averaged.
 
     Raises:
-        ValueError: another number of worlds than actions, a world that forbids actions or whose
-            copies do not live one life, a critic of other observations, a negative number of
-            decisions, no outcome to average, or an episode that ends earlier.
+        ValueError: a policy of other actions, another number of worlds than actions, a world that
+            forbids actions or whose copies do not live one life, a critic of other observations, a
+            negative number of decisions, no outcome to average, or an episode that ends earlier.
     """
+    policy.action_set.must_equal(world.action_set, "the policy", "the world")
     _check(world, critic, decisions, outcomes)
     every, total = np.arange(world.num_envs), np.zeros(world.num_envs)
     observation = np.zeros(0, np.float32)

@@ -12,7 +12,12 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
-from offline_actrep.core.policy import AbstractActor, AbstractPolicy, DecodedPolicy
+from offline_actrep.core.policy import (
+    AbstractActor,
+    AbstractPolicy,
+    DecodedPolicy,
+    refuse_unpaired,
+)
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import mlp
@@ -40,7 +45,10 @@ class NetworkActor(AbstractActor):
         self.squash: Squash = squash
         self.dim = _sizes(network)[-1]
 
-    def points(self, observations: Float32[np.ndarray, "B S"]) -> Float32[np.ndarray, "B E"]:
+    def points(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Float32[np.ndarray, "B E"]:
+        del allowed
         raw = _outputs(self.network, self.features, observations)
         return (raw.tanh() if self.squash == "tanh" else raw.clamp(-1.0, 1.0)).numpy()
 
@@ -75,6 +83,7 @@ class NetworkPolicy(AbstractPolicy):
     def choose(
         self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
     ) -> Int64[np.ndarray, " B"]:
+        refuse_unpaired(observations, allowed)
         scores = _outputs(self.network, self.features, observations).numpy()
         if allowed is not None:
             mask = allowed.mask(len(self.action_set))

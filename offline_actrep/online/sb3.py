@@ -225,11 +225,16 @@ def train_online(
 
     Raises:
         ValueError: an unknown learner or field, no steps, points of another world, points missing
-            or not wanted, a learner of ids in a world that forbids actions, or a critic asked of
-            SAC or TD3.
+            or not wanted, a learner of ids in a world that forbids actions, a critic asked of SAC
+            or TD3, or no more steps than these only explore.
     """
     config = settings(name, changes)
     _check(world, name, representation, steps)
+    if name in JUDGE_POINTS and steps <= config.learning_starts:
+        raise ValueError(
+            f"{name} begins to learn after {config.learning_starts:,} decisions (learning_starts), "
+            f"and only {steps:,} are asked for: take more steps, or let it begin earlier"
+        )
     if on_critic is not None and name in JUDGE_POINTS:
         raise ValueError(
             f"{name} has no critic of states, only one of points: take another than "

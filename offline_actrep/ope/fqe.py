@@ -3,9 +3,15 @@
 Idea: learn the Q function of the policy that is to be judged, by Bellman backups on logged rows,
 and read it at the episodes' first states.
 
-Formula (Le et al. 2019): Q <- argmin E_D[(Q(s, a) - r - gamma Q(s', pi(s')))^2]; the estimate is
-the mean of Q(s_0, pi(s_0)). Actions are the points of *decoded* actions where the policy has a
-representation, so that Q generalises over actions, and ids otherwise.
+Formula (Le et al. 2019): Q <- argmin E_D[(Q(s, a) - r - gamma Q'(s', pi(s')))^2], Q' a copy of Q
+made every `target_update_interval` steps; the estimate is the mean of Q(s_0, pi(s_0)). Actions are
+the points of *decoded* actions where the policy has a representation, so that Q generalises over
+actions, and ids otherwise. For ids d3rlpy takes Huber's loss with delta 1 in place of the square,
+in scaled reward: where targets scatter by more than that, Q lies between their mean and median.
+
+Where the log says which actions each row allowed, pi chooses among those, in s' as in s_0. The set
+of s' stands in the episode's next row, so the last row of an episode that was cut off, whose next
+set is not logged, teaches nothing.
 
 The interval comes from refitting on episodes drawn with replacement (bootstrapping FQE, Hao et al.
 2021), with Student's t for the few refits that are affordable; it covers the noise of the log and
@@ -15,14 +21,16 @@ of the fit, not a bias that all fits share.
 import contextlib
 import io
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from scipy import stats
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
@@ -43,17 +51,17 @@ with contextlib.redirect_stderr(io.StringIO()):  # gym prints a notice when it i
 class FqeConfig:
     """What can be set."""
 
-    steps: int = 4000
+    steps: Annotated[int, Field(ge=1)] = 4000
     """Gradient steps of one fit."""
-    refits: int = 3
+    refits: Annotated[int, Field(ge=2)] = 3
     """Fits, each on its own bootstrap sample of the episodes; at least 2."""
-    rows: int = 20_000
+    rows: Annotated[int, Field(ge=0)] = 20_000
     """Most rows of the log to use, in whole episodes drawn at random; 0 for all."""
-    batch_size: int = 256
-    hidden: tuple[int, ...] = (128, 128)
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 128)
     """Widths of Q's hidden layers."""
-    learning_rate: float = 1e-3
-    target_update_interval: int = 50
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    target_update_interval: Annotated[int, Field(ge=1)] = 50
     """Steps between copies of the target."""
 
 
@@ -77,7 +85,7 @@ def fqe(
         policy: what to judge.
         features: what Q sees of an observation.
         representation: gives Q the points of actions; None for one output an id.
-        gamma: discount a decision.
+        gamma: discount a decision, in [0, 1].
         reward_scale: rewards are multiplied by it while Q learns.
         config: of the fit.
         seed: of the sample of episodes, the resamples, the weights and the batches.
@@ -85,24 +93,27 @@ def fqe(
         on_step: is told where the work stands.
 
     Raises:
-        ValueError: fewer than two refits, an unknown device, or a log without a row whose next
+        ValueError: a discount outside [0, 1], an unknown device, or a log without a row whose next
             state is known.
     """
     chosen = device_of(device)
-    if config.refits < 2:
-        raise ValueError(f"an interval needs at least 2 refits, got {config.refits}")
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma, the discount a decision, lies in [0, 1], got {gamma}")
     draws = np.random.default_rng(seed)
     part = _whole_episodes(log, config.rows, draws)
-    if not part.usable.any():
+    usable = _usable(part)
+    if not usable.any():
         raise ValueError(
-            "no row of the log can be learnt from: none has a next observation and none terminates"
+            "no row of the log can be learnt from: none has a next observation"
+            f"{'' if part.allowed is None else ' and allowed actions there'} and none terminates"
         )
     problem = _problem(part, policy, features, representation, reward_scale)
     values = np.zeros(config.refits)
     for refit in range(config.refits):
-        episodes = _resample(part, draws)
+        episodes = _resample(part, usable, draws)
+        rows = _rows(part, usable, episodes)
         with learning_on(chosen), seeded(seed + refit):
-            q = _fit(problem, part, episodes, gamma, config, draws, refit, chosen, on_step)
+            q = _fit(problem, rows, gamma, config, draws, refit, chosen, on_step)
         values[refit] = _start_value(q, problem, episodes) / reward_scale
     return _interval(values, part.n_episodes)
 
@@ -151,19 +162,23 @@ def _problem(
             torch.from_numpy(observations), torch.from_numpy(actions)
         ).numpy()
 
-    def chosen(observations: np.ndarray) -> np.ndarray:
+    def chosen(observations: np.ndarray, allowed: AllowedActions | None) -> np.ndarray:
+        if allowed is not None:
+            return coordinates(observations, policy.choose(observations, allowed))
         unique, back = np.unique(observations, axis=0, return_inverse=True)
         return coordinates(unique, policy.choose(unique))[back.ravel()]
 
+    next_rows = np.arange(len(log)) + ~log.ends  # none reads what is chosen after an end
+    sets, firsts = log.allowed, log.episode_offsets[:-1]
     return _Problem(
         features=features.numpy(log.observations),
         actions=coordinates(log.observations, log.actions),
         rewards=log.rewards * np.float32(reward_scale),
         next_features=features.numpy(log.next_observations),
-        next_actions=chosen(log.next_observations),
+        next_actions=chosen(log.next_observations, None if sets is None else sets.take(next_rows)),
         terminals=log.terminated.astype(np.float32),
         start_features=features.numpy(log.starts),
-        start_actions=chosen(log.starts),
+        start_actions=chosen(log.starts, None if sets is None else sets.take(firsts)),
         discrete=representation is None,
         action_size=len(log.action_set) if representation is None else representation.dim,
     )
@@ -178,19 +193,34 @@ def _whole_episodes(log: Log, rows: int, draws: np.random.Generator) -> Log:
     return log.take_episodes(np.sort(order[:kept]))
 
 
-def _resample(log: Log, draws: np.random.Generator) -> Int64[np.ndarray, " M"]:
+def _usable(log: Log) -> Bool[np.ndarray, " N"]:
+    """Rows whose next state is known, and what it allows where sets are logged, or has none."""
+    return log.usable if log.allowed is None else log.usable & ~log.truncated
+
+
+def _resample(
+    log: Log, usable: Bool[np.ndarray, " N"], draws: np.random.Generator
+) -> Int64[np.ndarray, " M"]:
     """Episodes drawn with replacement, anew until one of them can be learnt from."""
-    teaches = np.logical_or.reduceat(log.usable, log.episode_offsets[:-1])
+    teaches = np.logical_or.reduceat(usable, log.episode_offsets[:-1])
     while True:
         episodes = draws.integers(log.n_episodes, size=log.n_episodes)
         if teaches[episodes].any():
             return episodes
 
 
+def _rows(
+    log: Log, usable: Bool[np.ndarray, " N"], episodes: Int64[np.ndarray, " M"]
+) -> Int64[np.ndarray, " K"]:
+    """The usable rows of some episodes, each as often as its episode is named."""
+    weights = np.bincount(episodes, minlength=log.n_episodes)
+    rows = np.repeat(np.arange(len(log)), np.repeat(weights, log.lengths))
+    return rows[usable[rows]]
+
+
 def _fit(
     problem: _Problem,
-    log: Log,
-    episodes: Int64[np.ndarray, " M"],
+    rows: Int64[np.ndarray, " K"],
     gamma: float,
     config: FqeConfig,
     draws: np.random.Generator,
@@ -198,9 +228,6 @@ def _fit(
     device: torch.device,
     on_step: OnStep | None,
 ) -> Any:
-    weights = np.bincount(episodes, minlength=log.n_episodes)
-    rows = np.repeat(np.arange(len(log)), np.repeat(weights, log.lengths))
-    rows = rows[log.usable[rows]]
     width = problem.next_actions.shape[1]
     judge = (DiscreteFQE if problem.discrete else FQE)(
         algo=_Decided(width, problem.discrete),  # type: ignore[arg-type]

@@ -12,11 +12,12 @@ smoothed frequencies, (T, m) = argmin of -log p on held-out episodes. Temperatur
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy import stats
 from scipy.optimize import minimize
@@ -42,16 +43,17 @@ MOST_CALIBRATING = 20_000
 class PropensityConfig:
     """What can be set."""
 
-    hidden: tuple[int, ...] = (64,)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64,)
     """Widths of the hidden layers (ReLU)."""
-    steps: int = 2000
+    steps: Annotated[int, Field(ge=0)] = 2000
     """Gradient steps of one fold's model."""
-    batch_size: int = 256
-    learning_rate: float = 2e-3
-    folds: int = 3
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    folds: Annotated[int, Field(ge=2)] = 3
     """K; every row's propensity comes from the model that did not see its episode."""
-    calibration_share: float = 0.15
-    """Share of a model's episodes that only choose its temperature and its blend."""
+    calibration_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Share of a model's episodes that only choose its temperature and its blend: at least one
+    episode, and never all."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class Propensities:
         blends: m of each fold's model, the share of the frequencies.
         log_loss: mean -log p of the logged actions, out of sample.
         log_loss_uncalibrated: the same with T = 1 and m = 0.
-        log_loss_frequency: the same for the actions' frequencies alone, whatever the state.
+        log_loss_frequency: the same for each fold's q alone, whatever the state: out of sample
+            too, and over the allowed actions.
         curve: calibration out of sample, over all allowed actions of the rows.
         calibration_error: |expected - found| logged actions, summed over the curve's bins, over
             the rows: 0 is perfect.
@@ -161,27 +164,30 @@ def estimate_propensities(
     Raises:
         ValueError: fewer than two episodes a fold.
     """
-    if log.n_episodes < 2 * config.folds or config.folds < 2:
+    if log.n_episodes < 2 * config.folds:
         raise ValueError(
-            f"{config.folds} folds need at least 2 of them and 2 episodes each, the log has "
-            f"{log.n_episodes} episodes; ask for other folds, or bring a longer log"
+            f"{config.folds} folds need at least 2 episodes each, the log has "
+            f"{log.n_episodes} episodes; ask for fewer folds, or bring a longer log"
         )
     seen = ObservationFeatures.of(log.observations, features)
     data = _Data(seen(torch.from_numpy(np.array(log.observations))), log)
     order = np.random.default_rng(seed).permutation(log.n_episodes)
     folds = np.array_split(order, config.folds)
-    made, plain, chosen, counting = np.empty(len(log)), np.empty(len(log)), [], _Counting()
+    made, plain, often = (np.empty(len(log)) for _ in range(3))
+    chosen, counting = [], _Counting()
     for k, held in enumerate(folds):
         rest = np.concatenate([fold for j, fold in enumerate(folds) if j != k])
-        cut = max(1, round(len(rest) * config.calibration_share))
+        cut = min(max(1, round(len(rest) * config.calibration_share)), len(rest) - 1)
         model = _fit(data, data.rows(rest[cut:]), config, seed + k, _part(on_step, k, config))
         calibrated = _calibrated(model, data, data.rows(rest[:cut]), seed)
         rows = data.rows(held)
-        for part, log_p in data.log_probabilities(calibrated, rows):
-            made[part] = _taken(log_p, log.actions[part])
-            counting.add(log_p, log.actions[part])
-        for part, log_p in data.log_probabilities(model, rows):
-            plain[part] = _taken(log_p, log.actions[part])
+        for part, log_p, log_q in data.in_parts(calibrated, rows):
+            blended = _blended(log_p, log_q, calibrated.blend).numpy()
+            made[part] = _taken(blended, log.actions[part])
+            often[part] = _taken(log_q.numpy(), log.actions[part])
+            counting.add(blended, log.actions[part])
+        for part, log_p, _ in data.in_parts(model, rows):
+            plain[part] = _taken(log_p.numpy(), log.actions[part])
         chosen.append(calibrated)
     tell(on_step, config.folds * config.steps, config.folds * config.steps, {})
     probabilities = np.clip(np.exp(made), np.finfo(np.float64).tiny, 1.0)
@@ -191,7 +197,7 @@ def estimate_propensities(
         blends=tuple(model.blend for model in chosen),
         log_loss=float(-made.mean()),
         log_loss_uncalibrated=float(-plain.mean()),
-        log_loss_frequency=_frequency_loss(log),
+        log_loss_frequency=float(-often.mean()),
         curve=counting.curve(),
         calibration_error=counting.error(),
         agreement=_agreement(probabilities, log.action_probabilities),
@@ -234,15 +240,14 @@ class _Data:
         return logits if forbidden is None else logits.masked_fill(forbidden, -torch.inf)
 
     @torch.no_grad()
-    def log_probabilities(
+    def in_parts(
         self, model: _Model, rows: Int64[np.ndarray, " M"]
-    ) -> Iterator[tuple[Int64[np.ndarray, " B"], Float64[np.ndarray, "B A"]]]:
-        """Rows in chunks, with log p of every action."""
+    ) -> Iterator[tuple[Int64[np.ndarray, " B"], Float64[Tensor, "B A"], Float64[Tensor, "B A"]]]:
+        """Rows in chunks, with log-probabilities by the state, and by the frequencies."""
         size = max(1, MOST_LOGITS // len(self.log.action_set))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            log_p, log_q = self.sides(model, part, model.temperature)
-            yield part, _blended(log_p, log_q, model.blend).numpy()
+            yield part, *self.sides(model, part, model.temperature)
 
     def sides(
         self, model: _Model, rows: Int64[np.ndarray, " B"], temperature: float
@@ -365,12 +370,6 @@ class _Counting:
     def error(self) -> float:
         """Sum over bins of |mass - hits|, a row: in every bin the share of decisions misplaced."""
         return float(np.abs(self.mass - self.hits).sum() / max(self.hits.sum(), 1))
-
-
-def _frequency_loss(log: Log) -> float:
-    counts = np.bincount(log.actions, minlength=len(log.action_set))
-    share = counts / counts.sum()
-    return float(-np.log(share[log.actions]).mean())
 
 
 def _agreement(

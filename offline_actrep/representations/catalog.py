@@ -10,7 +10,7 @@ from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
-from offline_actrep.core.settings import refuse_unknown
+from offline_actrep.core.settings import checked
 from offline_actrep.nets.computing import device_of, learning_on, torch_threads
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations import (
@@ -99,11 +99,10 @@ def checked_settings(name: str, settings: dict[str, Any]) -> Any:
     """The method's config with these fields.
 
     Raises:
-        ValueError: an unknown method or setting; the message names the near ones.
+        ValueError: an unknown method or setting (the message names the near ones), or a value
+            that a setting refuses.
     """
-    chosen = method(name)
-    refuse_unknown(name, settings, chosen.config)
-    return chosen.config(**settings)
+    return checked(name, method(name).config, settings)
 
 
 def restore(

@@ -15,10 +15,11 @@ which sigma is free to vanish.
 """
 
 from dataclasses import asdict
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -40,20 +41,20 @@ from offline_actrep.representations.outcomes import Outcomes, outcomes
 class CvaeConfig:
     """What can be set; what learning shares with MERLION has MERLION's defaults."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
-    beta: float = 1e-3
+    beta: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the divergence from the prior, in nats, beside squared errors."""
-    steps: int = 4000
+    steps: Annotated[int, Field(ge=1)] = 4000
     """Gradient steps."""
-    batch_size: int = 1024
-    learning_rate: float = 3e-3
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """At the start; decays to 0 as a cosine."""
-    embedding: int = 8
+    embedding: Annotated[int, Field(ge=1)] = 8
     """Length of an action's learnt vector inside the encoder."""
-    hidden: int = 128
+    hidden: Annotated[int, Field(ge=1)] = 128
     """Width of every hidden layer."""
-    depth: int = 1
+    depth: Annotated[int, Field(ge=1)] = 1
     """Hidden layers of the encoder."""
 
 

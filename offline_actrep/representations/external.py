@@ -9,10 +9,12 @@ of the standardised features instead.
 """
 
 from dataclasses import asdict
+from typing import Annotated
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from sklearn.decomposition import PCA
 
@@ -29,7 +31,7 @@ from offline_actrep.representations.point_table import PointTable
 class ExternalConfig:
     """What can be set."""
 
-    dim: int | None = None
+    dim: Annotated[int, Field(ge=1)] | None = None
     """E, principal components that are kept; None for the features as they are."""
 
 

@@ -1,4 +1,4 @@
-"""The affine map of raw points into the cube, fitted once and kept invertible."""
+"""The affine map of raw points into the cube, fitted once; what it clamps is not had back."""
 
 from typing import final
 
@@ -31,7 +31,11 @@ class Frame(nn.Module):
 
     def fit(self, raw: Float[Tensor, "N E"]) -> None:
         """Takes the range of these points; a coordinate that never varies keeps its unit."""
-        thinned = raw[:: max(1, raw.numel() // MOST)]
+        thinned = raw
+        if raw.numel() >= 2 * MOST:  # by chance, as rows come action by action
+            draws = torch.Generator().manual_seed(0)
+            rows = torch.randint(len(raw), (MOST // raw.shape[1],), generator=draws)
+            thinned = raw[rows.to(raw.device)]
         tails = torch.tensor([TAIL, 1 - TAIL], device=raw.device)
         low, high = torch.quantile(thinned, tails, dim=0)
         half = (high - low) / 2

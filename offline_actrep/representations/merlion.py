@@ -18,7 +18,11 @@ such guesses misleads (Zang et al., 2023); where K of them differ is what `disag
 
 Beyond the paper: rewards and changes of state are scaled (see `outcomes`), G is fitted first,
 and the learning rate decays; with the paper's batch of 128 and rate of 0.01 the points of a log
-of 100,000 rows and 4,096 actions stay close to noise.
+of 100,000 rows and 4,096 actions stay close to noise. Points are then brought into the cube, a
+coordinate at a time (see `frame`), so that l1 in the cube, by which actions are decoded, weighs
+coordinates anew; `distance_r2` of the probe judges them before. As in Eq. 7 p looks at a_j alone:
+where a log's own noise makes most a_i unsupported too, and few of many actions are supported, p is
+much the same for all pairs.
 """
 
 import warnings
@@ -87,36 +91,36 @@ class FreeVectorsWarning(UserWarning):
 class MerlionConfig:
     """What can be set; the defaults were measured on the maze with 2^12 actions."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
-    gamma: float = 0.99
+    gamma: Annotated[float, Field(ge=0, le=1)] = 0.99
     """Weight of the distance between next states."""
-    penalty: float = 0.01
-    """p, added between a logged action and one the log does not support in that state."""
-    threshold: float = 0.3
+    penalty: Annotated[float, Field(ge=0)] = 0.01
+    """p, added between a logged action and one that G calls unsupported in that state."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.3
     """tau: an action is unsupported if G is at most this share of the state's largest G."""
     transition: Literal["mean", "gaussian"] = "mean"
     """Whether P is a mean (W2 is the distance of means) or a Gaussian with its own deviations."""
-    steps: int = 4000
+    steps: Annotated[int, Field(ge=1)] = 4000
     """Gradient steps of the encoder."""
-    batch_size: int = 1024
-    learning_rate: float = 3e-3
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """At the start; decays to 0 as a cosine."""
-    embedding: int = 8
+    embedding: Annotated[int, Field(ge=1)] = 8
     """Length of an action's learnt vector inside the encoder; short ones fit less noise."""
-    hidden: int = 128
+    hidden: Annotated[int, Field(ge=1)] = 128
     """Width of every hidden layer."""
-    depth: int = 1
+    depth: Annotated[int, Field(ge=1)] = 1
     """Hidden layers of the encoder."""
     encoder: Literal["mlp", "bilinear"] = "mlp"
     """The paper's MLP of state and action, or B(s) u_a + c(s), which decodes three to ten times as
     fast (`embedding` is not used then). In the maze both earn the same; the MLP's neighbours are
     the better ones, and up to some 20,000 actions its decoding is no burden: it is the default."""
-    rank: int = 32
+    rank: Annotated[int, Field(ge=1)] = 32
     """Length of u_a of a bilinear encoder; in the maze 4 gives better neighbours than 32."""
     ensemble: Annotated[int, Field(ge=1)] = 1
     """K, pairs of P and R whose distances are averaged; 1 is the paper's."""
-    behaviour_steps: int = 300
+    behaviour_steps: Annotated[int, Field(ge=1)] = 300
     """Gradient steps of G."""
     action_features: Literal["auto", "none", "table", "factors"] = "auto"
     """What the encoder's vector of an action is made from: nothing but the log (a free row an
@@ -130,7 +134,7 @@ class MerlionConfig:
     softmax: Literal["auto", "full", "uniform", "frequency"] = "auto"
     """What a step of G looks at: all actions, or the logged ones and `negatives` others, drawn
     uniformly or half of them by frequency. `auto` is full up to 8,192 actions, then frequency."""
-    negatives: int = 1024
+    negatives: Annotated[int, Field(ge=1)] = 1024
     """Actions drawn a step where G's softmax is not full."""
     optimiser: Literal["auto", "dense", "rows"] = "auto"
     """Whether a step moves whole tables or the rows it touched; `auto` moves rows above 8,192
@@ -140,7 +144,7 @@ class MerlionConfig:
     knows it."""
     decode: Method = "auto"
     """How the nearest action is searched for; `auto` chooses by the number of actions."""
-    recall: float = 1.0
+    recall: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of nearest actions that the search must find; below 1, and from 50,000 actions on, the
     fit makes an index for it."""
 

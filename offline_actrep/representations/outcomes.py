@@ -3,7 +3,9 @@
 `Outcomes` holds a log's columns as tensors in the units in which representations learn:
 rewards divided by their largest magnitude (the theory asks |R| <= 1), next states as differences
 from the state, whitened a coordinate. A rare binary flag has a tiny deviation; dividing by it
-would let the flag drown the motion, so flags keep their own unit.
+would let the flag drown the motion, so flags keep their own unit. A column that moves on by more
+than it varies, as a clock does, loses its mean change, or its one large constant would drown all
+else; the distance between two next states knows no shift.
 """
 
 from dataclasses import dataclass
@@ -43,9 +45,11 @@ class Outcomes:
         features: `[N, F]` of the observation.
         actions: `[N]` dense.
         rewards: `[N]` in units of `reward_scale`.
-        changes: `[N, S]` next state minus state, in units of `change_scale`; 0 where unknown.
+        changes: `[N, S]` next state minus state, less `change_shift`, in units of `change_scale`;
+            0 where unknown.
         has_next: `[N]` whether the change is known.
         reward_scale: largest magnitude of a reward (1 if all are 0).
+        change_shift: `[S]`; 0 but for columns whose mean change is larger than their scale.
         change_scale: `[S]`.
         n_actions: A.
     """
@@ -56,6 +60,7 @@ class Outcomes:
     changes: Float[Tensor, "N S"]
     has_next: Bool[Tensor, " N"]
     reward_scale: float
+    change_shift: np.ndarray
     change_scale: np.ndarray
     n_actions: int
 
@@ -75,14 +80,19 @@ def outcomes(log: Log, features: ObservationFeatures, device: torch.device = CPU
     known = change[log.has_next]
     deviation = known.std(axis=0, dtype=np.float64)
     scale = np.where(is_binary(log.observations) | (deviation < 1e-6), 1.0, deviation)
+    mean = known.mean(axis=0, dtype=np.float64)
+    shift = np.where(np.abs(mean) > scale, mean, 0.0)
+    changes = ((change - shift) / scale).astype(np.float32)
+    changes[~log.has_next] = 0.0
     reward_scale = float(np.abs(log.rewards).max()) or 1.0
     return Outcomes(
         features=features(torch.from_numpy(np.array(log.observations))).detach().to(device),
         actions=torch.from_numpy(np.array(log.actions)).to(device),
         rewards=torch.from_numpy(log.rewards / np.float32(reward_scale)).to(device),
-        changes=torch.from_numpy((change / scale).astype(np.float32)).to(device),
+        changes=torch.from_numpy(changes).to(device),
         has_next=torch.from_numpy(np.array(log.has_next)).to(device),
         reward_scale=reward_scale,
+        change_shift=shift,
         change_scale=scale,
         n_actions=len(log.action_set),
     )

@@ -42,7 +42,8 @@ class ProbeResult:
         rank: effective number of dimensions of the points (exp of the spectrum's entropy).
         spread: mean deviation of a coordinate, in the cube [-1, 1]; near 0 is collapse.
         unsupported_share: share of actions held for out of distribution, if the method says.
-        distance_r2: of the points' distances against the wanted ones, on pairs not trained on.
+        distance_r2: of the points' distances, before they are brought into the cube, against the
+            wanted ones; on pairs drawn anew.
         disagreement: mean deviation of the wanted distance among an ensemble's members, over its
             mean, on the same pairs; None without an ensemble.
         effect_r2: of a linear map from points to true effects within a state, if effects are known.
@@ -79,7 +80,12 @@ def probe(
     states: int = 64,
     queries: int = 256,
 ) -> ProbeResult:
-    """Measures a representation in `states` logged states, `queries` actions a state."""
+    """Measures a representation in `states` logged states, `queries` actions a state.
+
+    Raises:
+        ValueError: the representation has points of other actions than the log's.
+    """
+    representation.action_set.must_equal(log.action_set, "the representation", "the log")
     draws = np.random.default_rng(seed)
     rows = np.sort(draws.choice(len(log), size=min(states, len(log)), replace=False))
     observations = log.observations[rows]

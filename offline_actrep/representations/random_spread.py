@@ -14,9 +14,11 @@ of the cube's volume 2^E: every draw finds room with a chance of at least one ha
 
 from dataclasses import asdict
 from math import exp, lgamma, log
+from typing import Annotated
 
 import torch
 from jaxtyping import Float32
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -36,9 +38,9 @@ AT_ONCE = 4_000_000
 class RandomSpreadConfig:
     """What can be set."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
-    distance: float | None = None
+    distance: Annotated[float, Field(ge=0)] | None = None
     """d, which the l1 distance of any two points exceeds; None for the formula's."""
 
 

@@ -4,8 +4,10 @@ Formula: phi(a; s) = u_a, u_a uniform in [-1, 1]^E (rand-1 of Gu et al. 2022, se
 """
 
 from dataclasses import asdict
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from offline_actrep.core.log import Log
@@ -19,7 +21,7 @@ from offline_actrep.representations.point_table import PointTable
 class RandomTableConfig:
     """What can be set."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
 
 

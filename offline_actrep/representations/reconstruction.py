@@ -14,10 +14,11 @@ in RODE, and the encoder of an id that sees nothing else is a table. With the st
 """
 
 from dataclasses import asdict
-from typing import final
+from typing import Annotated, final
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -36,14 +37,14 @@ from offline_actrep.representations.point_table import PointTable
 class ReconstructionConfig:
     """What can be set; what learning shares with MERLION has MERLION's defaults."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
-    steps: int = 4000
+    steps: Annotated[int, Field(ge=1)] = 4000
     """Gradient steps."""
-    batch_size: int = 1024
-    learning_rate: float = 3e-3
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """At the start; decays to 0 as a cosine."""
-    hidden: int = 128
+    hidden: Annotated[int, Field(ge=1)] = 128
     """Width of the hidden layer of each half of the decoder."""
 
 

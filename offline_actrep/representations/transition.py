@@ -29,10 +29,11 @@ of effects is 0.78 against 0.74; with 64 they are worse (0.34 and 0.68).
 """
 
 from dataclasses import asdict
-from typing import final
+from typing import Annotated, final
 
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -53,16 +54,16 @@ from offline_actrep.representations.point_table import PointTable
 class TransitionConfig:
     """What can be set; all but the rate that MERLION has too has MERLION's defaults."""
 
-    dim: int = 2
+    dim: Annotated[int, Field(ge=1)] = 2
     """E, coordinates of a point."""
-    steps: int = 4000
+    steps: Annotated[int, Field(ge=1)] = 4000
     """Gradient steps."""
-    batch_size: int = 1024
-    learning_rate: float = 1e-2
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
     """At the start; decays to 0 as a cosine."""
-    hidden: int = 128
+    hidden: Annotated[int, Field(ge=1)] = 128
     """Width of the hidden layer of g."""
-    candidates: int = 128
+    candidates: Annotated[int, Field(ge=1)] = 128
     """Actions the logged one is told from in a step; all of them where there are no more."""
 
 

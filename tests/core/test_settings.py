@@ -1,10 +1,13 @@
-"""Unknown settings are refused in one place."""
+"""Settings that are unknown or out of range are refused in one place."""
 
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from offline_actrep.core.settings import changed, refuse_unknown
+from offline_actrep.core.settings import changed, checked, refuse_unknown
 
 
 @dataclass
@@ -35,3 +38,30 @@ def test_defaults_with_some_fields_changed() -> None:
         changed("place", "away", defaults, {})
     with pytest.raises(ValueError, match="far has no setting 'stepz'; near it: steps"):
         changed("place", "far", defaults, {"stepz": 1})
+
+
+@pydantic_dataclass(frozen=True, config={"extra": "forbid"})
+class Strict:
+    steps: Annotated[int, Field(ge=1)] = 1
+    widths: tuple[int, ...] = (8,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, r"it, steps: should be greater than or equal to 1, got 0$"),
+        ({"steps": "many"}, r"it, steps: should be a valid integer, .*, got 'many'$"),
+        ({"widths": 8}, r"it, widths: should be a valid tuple, got 8$"),
+        ({"steps": -1, "widths": (1, "x")}, r"it, steps: .* got -1; it, widths\.1: .* got 'x'$"),
+        ({"step": 3}, r"it has no setting 'step'; near it: steps$"),
+    ],
+)
+def test_a_value_that_a_field_refuses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked("it", Strict, settings)
+    with pytest.raises(ValueError, match=message):
+        changed("thing", "it", {"it": Strict()}, settings)
+
+
+def test_values_that_fit_are_taken() -> None:
+    assert checked("it", Strict, {"steps": "7"}) == Strict(steps=7)

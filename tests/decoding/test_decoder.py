@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_encoders import STATE, asked, make
 
 from offline_actrep.core.actions import AllowedActions
-from offline_actrep.decoding import decoder, exact
+from offline_actrep.decoding import decoder, exact, search
 from offline_actrep.decoding.decoder import (
     INDEXED,
     Calibrated,
@@ -24,6 +24,7 @@ from offline_actrep.decoding.decoder import (
     restore,
 )
 from offline_actrep.decoding.index import Measured
+from offline_actrep.decoding.ivf import Ivf
 from offline_actrep.decoding.points import Codes, Heads, points_of
 
 KINDS = ["mlp", "deep", "bilinear"]
@@ -246,6 +247,32 @@ def test_more_effort_never_finds_less() -> None:
     _, _, calibrated = indexed("mlp", "ivf")
     recalls = [min(m.recall) for m in calibrated.measured]
     assert recalls == sorted(recalls)
+
+
+def test_groups_without_an_action_are_left_out() -> None:
+    """400 actions in 3 places: most of the 40 centres that were asked for are nobody's nearest,
+    and a search that looks through 8 groups must not find only such."""
+    codes, head = make("deep", 400, dim=2, width=8)
+    codes.table[:] = codes.table[np.arange(400) % 3]
+    states, points = asked(50, 2, seed=7)
+    index = Ivf.build(codes, head(states[:12]), seed=0)
+    assert (np.diff(index.offsets) > 0).all()
+    assert len(index.middles) == len(index.offsets) - 1 <= 3
+    assert sorted(index.members.tolist()) == list(range(400))
+    found = index.search(codes, head(states), points.numpy(), 8)
+    best, gap = plain(codes, head(states), points)
+    assert np.array_equal(found[0] % 3, best.numpy())
+    np.testing.assert_allclose(found[1], gap.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "deep"])
+def test_a_row_without_a_list_takes_no_other_rows_action(kind: str) -> None:
+    codes, head = make(kind, 100)
+    states, points = asked(3, 3)
+    offsets, listed = np.array([0, 0, 2, 2]), np.array([40, 50])
+    best, gap = search.nearest_of_list(codes, head(states), points.numpy(), offsets, listed)
+    assert best[0] == best[2] == 0 and np.isnan(gap[[0, 2]]).all()
+    assert best[1] in (40, 50) and np.isfinite(gap[1])
 
 
 def test_recall_and_ratio_by_hand() -> None:

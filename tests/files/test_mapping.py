@@ -522,6 +522,10 @@ def test_mappings_that_make_no_sense_are_refused(tables: dict[str, Any], message
     [
         ({"columns": {"action": "actoin"}}, r"'actoin'.*for action.*is it 'action'"),
         ({"derived": {"x": "rewad + 1"}}, r"'rewad'.*is it 'reward'"),
+        (
+            {"columns": {"action": "shown_with"}},
+            r"terminated\. To mend it: write action = \"\.\.\.\"",
+        ),
         ({"derived": {"x": "y", "y": "1"}}, r"column 'y'"),
         ({"derived": {"reward": "1"}}, "expected a new name"),
         ({"derived": {"_oar_x": "1"}}, "does not begin with"),

@@ -800,13 +800,11 @@ def test_features_without_names_get_some(tmp_path: Path) -> None:
 
 
 def test_an_action_table_that_cannot_be_written(tmp_path: Path) -> None:
-    features = np.array([[1.0, 2.0], [3.0, np.inf]], np.float32)
+    features = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
     ids = np.array([1, 2])
     for names in (("name", "x"), ("x", "x")):
         with pytest.raises(ValueError, match="2 different feature names"):
             write_action_table(ActionSet(ids, (), features, names), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="row 1: expected finite features"):
-        write_action_table(ActionSet(ids, features=features), tmp_path / "a.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -406,6 +406,16 @@ def test_duplicate_columns_of_parquet_and_arrow_are_refused(tmp_path: Path) -> N
             check_readable(source)
 
 
+def test_an_empty_shard_is_read_as_no_rows(tmp_path: Path) -> None:
+    whole, empty = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    TABLE.write_parquet(whole)
+    pq.write_table(TABLE.clear().to_arrow(), empty)
+    assert pq.read_metadata(empty).num_row_groups == 1, "this writer makes a group of no rows"
+    files = find_sources([whole, empty])
+    schema = check_same_schema(files)
+    assert [scan(file, schema).collect().height for file in files] == [3, 0]
+
+
 def test_absurd_row_groups_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"x": [0] * 1000}), path, row_group_size=100)

@@ -25,13 +25,6 @@ def test_features_are_standardised_and_a_constant_one_is_zero() -> None:
     assert_close(rows.std(dim=0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
 
 
-def test_a_feature_that_is_no_number_is_refused() -> None:
-    broken = features()
-    broken[4, 1] = np.nan
-    with pytest.raises(ValueError, match="action 4: expected finite features"):
-        FeatureRows.of(broken)
-
-
 def test_factors_are_the_digits_of_an_id() -> None:
     with seeded(0):
         known = FactorRows.of(np.array([0, 11, 5, 23]), (2, 3, 4), width=3)

@@ -32,6 +32,14 @@ def test_columns_are_standardised_but_flags_are_not() -> None:
     np.testing.assert_allclose(features[:, 2], 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_other_columns_are_refused(size: int) -> None:
+    """One column alone would be spread over all four."""
+    features = ObservationFeatures.of(OBSERVATIONS, FeatureConfig(fourier=(0,)))
+    with pytest.raises(ValueError, match=f"need the 4 columns .* got {size}"):
+        features.numpy(np.zeros((5, size), np.float32))
+
+
 def test_the_scales_are_those_of_the_fit() -> None:
     features = ObservationFeatures.of(OBSERVATIONS, FeatureConfig())
     half = features.numpy(OBSERVATIONS[:200])

@@ -9,6 +9,7 @@ import torch
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.seeding import seeded
+from offline_actrep.offline import heads
 from offline_actrep.offline.candidate_bcq import WIDER, CandidateBcq
 from offline_actrep.offline.columns import Batch
 from offline_actrep.offline.learner import LearnerConfig
@@ -84,6 +85,53 @@ def test_the_policy_goes_to_the_point_of_the_best_candidate(
     assert (picked >= last).all() and (picked > 0.2 * chances.amax(dim=1)).all()
     found = learner.value(batch.features.numpy(), wanted.numpy())
     assert found.shape == (16,) and np.isfinite(found).all()
+
+
+def test_the_policy_chooses_among_the_allowed_candidates(
+    make_batch: Any, points: Relabelled
+) -> None:
+    """As the targets assume: each row's candidates, one by one. The set decides which actions are
+    candidates, and is not only what the best of all is moved to."""
+    batch, learner = on_points(make_batch, points), made(points, n_action_samples=1)
+    mask = np.random.default_rng(3).random((16, 16)) < 0.4
+    mask[:, 5] = True
+    allowed = AllowedActions.of_mask(mask)
+    seen = batch.observations
+    assert seen is not None
+    wanted = learner.points(batch.features.numpy(), seen.numpy(), allowed)
+    chances = likely(learner, batch.features)
+    for row in range(16):
+        ids = sorted(np.flatnonzero(mask[row]).tolist(), key=lambda k: -chances[row, k])[:WIDER]
+        ids = [k for k in ids if chances[row, k] > 0.2 * chances[row, ids[0]]]
+        there = learner.representation.embed(seen[row].expand(len(ids), -1), torch.tensor(ids))
+        with torch.no_grad():
+            features = batch.features[row].expand(len(ids), -1)
+            worst = torch.stack(values(learner.critics, features, there)).amin(dim=0)
+        assert wanted[row] == pytest.approx(there[worst.argmax()].numpy(), abs=1e-6)
+    free = learner.points(batch.features.numpy(), seen.numpy())
+    chosen, moved = (
+        learner.representation.decode(seen, torch.from_numpy(each), allowed)
+        for each in (wanted, free)
+    )
+    assert not torch.equal(chosen, moved)
+
+
+def test_points_are_found_in_parts_as_at_once(
+    make_batch: Any, points: Relabelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, learner = on_points(make_batch, points), made(points)
+    assert batch.observations is not None
+    asked = batch.features.numpy(), batch.observations.numpy()
+    mask = np.random.default_rng(3).random((16, 16)) < 0.4
+    mask[:, 5] = True
+    sets = (None, AllowedActions.of_mask(mask))
+    whole = [learner.points(*asked, allowed) for allowed in sets]
+    sizes: list[int] = []
+    learner.imitator.register_forward_hook(lambda *given: sizes.append(given[2].numel()))
+    monkeypatch.setattr(heads, "AT_ONCE", 90)
+    for before, allowed in zip(whole, sets, strict=True):
+        np.testing.assert_allclose(learner.points(*asked, allowed), before, atol=1e-6)
+    assert max(sizes) <= 90 and len(sizes) == 8
 
 
 def test_above_the_highest_threshold_is_imitation(make_batch: Any, points: Relabelled) -> None:

@@ -135,8 +135,32 @@ def test_what_a_mask_forbids_has_no_score(name: str, points: Relabelled) -> None
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("warmup", 1.0), ("warmup", -0.1), ("action_flexibility", 1.0), ("weighting", "luck")],
-)
-def test_settings_out_of_range_are_refused(setting: str, value: object) -> None:
-    with pytest.raises(ValueError, match=setting):
+    [
+        ("steps", 0), ("steps", -5), ("batch_size", 0), ("hidden", (8, 0)),
+        ("gamma", 97), ("gamma", -0.1), ("gamma", float("nan")),
+        ("actor_learning_rate", 0.0), ("critic_learning_rate", -1e-3),
+        ("conservative_weight", -0.1), ("n_action_samples", 0), ("initial_temperature", 0.0),
+        ("alpha", -1.0), ("tau", 5), ("tau", 0.0), ("target_noise", -0.2),
+        ("action_flexibility", 1.0), ("lam", 1.1), ("beta", -0.5),
+        ("warmup", 1.0), ("warmup", -0.1), ("expectile", 0.0), ("expectile", 1.0),
+        ("weight_temp", -1.0), ("max_weight", 0.0), ("weighting", "luck"),
+        ("target_update_interval", 0),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(setting: str, value: Any) -> None:
+    """By field, range and what was given."""
+    given = repr(value[-1] if isinstance(value, tuple) else value)
+    with pytest.raises(ValueError, match=rf"{setting}.* should be .*got {given}"):
         settings("plas", {setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("gamma", 0.0), ("gamma", 1.0), ("tau", 1.0), ("lam", 0.0), ("lam", 1.0), ("beta", 0.0),
+        ("alpha", 0.0), ("warmup", 0.0), ("action_flexibility", 0.0), ("weight_temp", 0.0),
+        ("target_noise", 0.0), ("conservative_weight", 0.0),
+    ],
+)  # fmt: skip
+def test_settings_at_the_ends_of_their_ranges_are_taken(setting: str, value: float) -> None:
+    assert getattr(settings("plas", {setting: value}), setting) == value

@@ -122,6 +122,7 @@ def test_a_log_of_single_cut_off_rows_has_no_next_set(points: Relabelled) -> Non
     assert len(learning_columns(single, AS_LOGGED, 1.0, 0.9)) == n
     with pytest.raises(ValueError, match="none has a next observation and allowed actions there"):
         learning_columns(single, AS_LOGGED, 1.0, 0.9, allowed=True)
+    assert len(learning_columns(single, AS_LOGGED, 1.0, 0.9, allowed=True, every_row=True)) == n
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])

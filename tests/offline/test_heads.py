@@ -5,10 +5,33 @@ import pytest
 import torch
 
 from offline_actrep.core.actions import AllowedActions
-from offline_actrep.offline.heads import Choices, among, at, best, mean_square, only, places
+from offline_actrep.offline import heads
+from offline_actrep.offline.heads import (
+    Choices,
+    among,
+    at,
+    best,
+    mean_square,
+    only,
+    parts,
+    places,
+)
 
 MASK = np.array([[True, False, True, True], [False, False, False, True], [True] * 4])
 VALUES = torch.tensor([[1.0, 9.0, 3.0, 3.0], [5.0, 6.0, 7.0, -8.0], [0.0, 0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("n_actions", [1, 7, 30, 100, 500])
+@pytest.mark.parametrize("n_rows", [0, 1, 14, 29, 300])
+def test_rows_are_taken_in_even_parts_of_few_outputs(
+    n_rows: int, n_actions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "AT_ONCE", 100)
+    found = parts(n_rows, n_actions)
+    assert [row for rows in found for row in range(n_rows)[rows]] == list(range(n_rows))
+    sizes = [rows.stop - rows.start for rows in found]
+    assert max(sizes) <= max(1, 100 // n_actions) and max(sizes) - min(sizes) <= 1
+    assert len(found) == 1 if n_rows * n_actions <= 100 else len(found) > 1
 
 
 def test_choices_stand_side_by_side() -> None:

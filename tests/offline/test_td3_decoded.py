@@ -13,6 +13,7 @@ from offline_actrep.offline.columns import Batch
 from offline_actrep.offline.d3rlpy_learner import D3rlpyLearner
 from offline_actrep.offline.learner import LearnerConfig
 from offline_actrep.offline.td3_decoded import DecodedTd3
+from offline_actrep.offline.twin_critics import values
 from offline_actrep.relabel import Relabelled
 
 CONFIG = LearnerConfig(
@@ -113,11 +114,21 @@ def test_q_is_only_asked_about_allowed_actions(
 def test_the_gradient_of_q_at_the_decoded_point_reaches_the_actor(
     make_batch: Any, points: Relabelled
 ) -> None:
+    """What the actor's weights get is by hand, and another thing than imitation alone gives."""
     made = ours(points)
     batch = on_points(make_batch, points, seed=0)
-    before = [weight.detach().clone() for weight in made.actor.parameters()]
-    made.update(batch)
-    assert all(
-        not torch.equal(old, new) for old, new in zip(before, made.actor.parameters(), strict=True)
-    )
-    assert all(weight.grad is not None for weight in made.actor.parameters())
+    wanted = made.actor(batch.features).tanh()
+    real = made._decoded(batch.observations, wanted.detach(), None).requires_grad_()
+    assert (real - wanted).abs().max() > 0.1
+    value = values(made.critics[:1], batch.features, real)[0]
+    (slope,) = torch.autograd.grad(value.mean(), real)
+    assert (slope != 0).any(dim=1).all()
+    pull = 2 * (wanted - batch.actions).detach() / wanted.numel()
+    push = CONFIG.alpha / value.detach().abs().mean() * slope
+    weights = list(made.actor.parameters())
+    by_hand = torch.autograd.grad(wanted, weights, pull - push, retain_graph=True)
+    imitation = torch.autograd.grad(wanted, weights, pull)
+    made._update_actor(batch)
+    for weight, with_q, without in zip(weights, by_hand, imitation, strict=True):
+        torch.testing.assert_close(weight.grad, with_q)
+        assert not torch.allclose(with_q, without, rtol=0.1)

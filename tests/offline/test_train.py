@@ -10,7 +10,13 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.evaluate import evaluate
-from offline_actrep.offline.learner import CONTINUOUS, DISCRETE, MASKED, LearnerConfig
+from offline_actrep.offline.learner import (
+    CONTINUOUS,
+    DISCRETE,
+    IMITATING,
+    MASKED,
+    LearnerConfig,
+)
 from offline_actrep.offline.policies import IdPolicy, PointActor
 from offline_actrep.offline.train import (
     DEFAULTS,
@@ -122,7 +128,24 @@ def test_a_log_without_a_usable_row_is_refused(maze_log: Log) -> None:
     log = decisions(np.zeros((4, 1)), np.zeros(4), np.zeros(4), ActionSet.dense(2))
     blind = replace(log, terminated=np.zeros(4, bool), truncated=np.ones(4, bool))
     with pytest.raises(ValueError, match="none has a next observation and none terminates"):
-        train(blind, "discrete_bc", seed=0, **SMALL)
+        train(blind, "discrete_cql", seed=0, **SMALL)
+
+
+@pytest.mark.parametrize("name", sorted(IMITATING))
+def test_who_only_imitates_needs_no_next_state(name: str) -> None:
+    """Rows that each are an episode cut off at once: the second is chosen in every state."""
+    chosen = np.array([1, 1, 1, 1])
+    log = decisions(np.zeros((4, 1)), chosen, np.ones(4), ActionSet.dense(2))
+    either = AllowedActions.of_mask(np.ones((4, 2), bool))
+    blind = replace(
+        log,
+        terminated=np.zeros(4, bool),
+        truncated=np.ones(4, bool),
+        has_next=np.zeros(4, bool),
+        allowed=either if name in MASKED else None,
+    )
+    policy = train(blind, name, seed=0, steps=50, hidden=(8,), critic_learning_rate=0.05)
+    assert policy.choose(np.zeros((1, 1), np.float32)).tolist() == [1]
 
 
 @pytest.mark.parametrize("name", MASKED)

@@ -189,6 +189,12 @@ def test_a_critic_of_another_world_is_refused() -> None:
         action_values(world, Always(world.action_set, 1), other, decisions=0, seed=0)
 
 
+def test_a_policy_of_other_actions_is_refused() -> None:
+    other = Always(ActionSet.dense(9), 1)
+    with pytest.raises(ValueError, match="the policy knows 9 actions, the world has 3"):
+        action_values(Ladder(), other, STEEP, decisions=0, seed=0)
+
+
 def test_worlds_with_chance_of_their_own_are_refused() -> None:
     world = Ladder()
     world.stubborn = True

@@ -490,3 +490,11 @@ def test_what_cannot_be_learnt_is_refused() -> None:
     forbidding = mazes(changing_actions=ChangingConfig(0.5))
     with pytest.raises(ValueError, match="discrete_ppo cannot keep to what this world allows"):
         train_online(forbidding, "discrete_ppo", None, steps=1, seed=0)
+
+
+def test_a_learner_that_would_only_explore_is_refused() -> None:
+    world = Maze(2, actuators=4)
+    with pytest.raises(
+        ValueError, match=r"td3 begins to learn after 5,000 decisions .* only 5,000"
+    ):
+        train_online(world, "td3", points_of(world), steps=5_000, seed=0)

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 import pytest
 import torch
 from always import Always
+from jaxtyping import Float32, Int64
 
-from offline_actrep.core.actions import ActionSet
+from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.core.log import Log
+from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.files.store import open_store, write_store
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
@@ -59,7 +62,7 @@ def chain_log(episodes: int = 60, horizon: int = 6) -> Log:
 
 def judge(
     log: Log,
-    action: int,
+    action: int | AbstractPolicy,
     *,
     gamma: float = 0.5,
     config: FqeConfig = SMALL,
@@ -68,7 +71,7 @@ def judge(
 ) -> Estimate:
     return fqe(
         log,
-        Always(log.action_set, action),
+        Always(log.action_set, action) if isinstance(action, int) else action,
         features=ObservationFeatures.of(log.observations, FeatureConfig()),
         representation=representation,
         gamma=gamma,
@@ -155,6 +158,71 @@ def test_an_end_is_an_end() -> None:
     assert judge(same_state(terminal=True, has_next=False), 0).value == pytest.approx(4, abs=0.3)
 
 
+@final
+class LastAllowed(AbstractPolicy):
+    """The last action of each set."""
+
+    def __init__(self, action_set: ActionSet) -> None:
+        self.action_set = action_set
+
+    def choose(
+        self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
+    ) -> Int64[np.ndarray, " B"]:
+        if allowed is None:
+            return np.full(len(observations), len(self.action_set) - 1)
+        return allowed.indices[allowed.offsets[1:] - 1]
+
+
+def one_state(sets: list[int], rewards: list[float], *, terminal: bool = False) -> Log:
+    """20 episodes in one state; row t allows only sets[t], which is chosen, and pays rewards[t].
+    Where no episode terminates, each is cut off where the next observation is known."""
+    length, n = len(sets), 20 * len(sets)
+    last = np.arange(n) % length == length - 1
+    actions = np.tile(np.array(sets, np.int64), 20)
+    return Log(
+        action_set=ActionSet.dense(2),
+        observations=np.ones((n, 1), np.float32),
+        actions=actions,
+        rewards=np.tile(np.array(rewards, np.float32), 20),
+        terminated=last & terminal,
+        truncated=last & (not terminal),
+        next_observations=np.ones((n, 1), np.float32),
+        has_next=np.ones(n, bool),
+        episode_offsets=np.arange(0, n + 1, length),
+        episode_ids=np.arange(20),
+        allowed=AllowedActions(np.arange(n + 1), actions),
+    )
+
+
+def test_the_policy_keeps_to_what_the_log_allowed() -> None:
+    """1 / (1 - 0.5): of the action that the policy would rather take the log knows nothing."""
+    log = one_state([0, 0, 0], [1, 1, 1])
+    found = judge(log, LastAllowed(log.action_set), representation=points(log))
+    assert found.value == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("on_points", [False, True])
+def test_the_same_state_may_allow_another_action_in_the_next_row(on_points: bool) -> None:
+    """Q(0) = 1 + Q(1) / 2 and Q(1) = Q(0) / 2, so that Q(0) = 4 / 3. The row that pays 30 is cut
+    off, and what could be chosen after it is not logged."""
+    log = one_state([0, 1, 0, 1], [1, 0, 1, 30])
+    space = points(log) if on_points else None
+    found = judge(log, LastAllowed(log.action_set), representation=space)
+    assert found.value == pytest.approx(4 / 3, abs=0.1)
+
+
+def test_after_an_end_nothing_need_be_allowed() -> None:
+    """1 + 10 / 2: the last row has no next set, and needs none."""
+    log = one_state([0, 1], [1, 10], terminal=True)
+    assert judge(log, LastAllowed(log.action_set)).value == pytest.approx(6, abs=0.3)
+
+
+def test_a_log_whose_next_sets_are_all_unknown_is_refused() -> None:
+    log = one_state([0], [1])
+    with pytest.raises(ValueError, match="a next observation and allowed actions there and none"):
+        judge(log, LastAllowed(log.action_set))
+
+
 def test_the_seed_fixes_the_estimate_and_disturbs_nobody() -> None:
     config = replace(SMALL, steps=5)
     torch.manual_seed(8)
@@ -189,9 +257,28 @@ def test_it_tells_where_it_stands() -> None:
     assert told == [(50, 150), (100, 150), (150, 150)]
 
 
-def test_a_single_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="an interval needs at least 2 refits, got 1"):
-        judge(chain_log(), GO, config=replace(SMALL, refits=1))
+@pytest.mark.parametrize(
+    ("setting", "value", "bound"),
+    [
+        ("steps", 0, "greater than or equal to 1"),
+        ("refits", 1, "greater than or equal to 2"),
+        ("rows", -1, "greater than or equal to 0"),
+        ("batch_size", 0, "greater than or equal to 1"),
+        ("hidden", (0,), "greater than or equal to 1"),
+        ("learning_rate", 0.0, "greater than 0"),
+        ("target_update_interval", 0, "greater than or equal to 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: str, value: Any, bound: str) -> None:
+    given = value[0] if isinstance(value, tuple) else value
+    with pytest.raises(ValueError, match=rf"(?s){setting}.*{bound}.*input_value={given}"):
+        FqeConfig(**{setting: value})
+
+
+@pytest.mark.parametrize("gamma", [-0.1, 97.0, np.nan])
+def test_a_discount_out_of_range_is_refused(gamma: float) -> None:
+    with pytest.raises(ValueError, match=rf"gamma, .*, lies in \[0, 1\], got {gamma}"):
+        judge(chain_log(), GO, gamma=gamma)
 
 
 def test_a_log_without_a_usable_row_is_refused() -> None:

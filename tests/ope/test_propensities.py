@@ -1,6 +1,7 @@
 """Propensities from a log alone: right where the truth is known, honest where it is not."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,47 @@ def test_what_is_not_allowed_gets_nothing() -> None:
     only = AllowedActions(np.arange(len(log) + 1), log.actions[single])
     made = estimate_propensities(replace(log, allowed=only), seed=0, config=replace(QUICK, steps=5))
     np.testing.assert_allclose(made.probabilities, 1.0)
+
+
+def test_the_frequencies_are_judged_on_rows_that_they_were_not_counted_on() -> None:
+    """12 episodes with an action each: of the 7 that a fold counts none is the one held out, whose
+    smoothed share is 0.5 / (7 + 0.5 * 12)."""
+    log, _ = softmax_log(12, seed=8)
+    each = replace(
+        log, action_set=ActionSet(np.arange(12)), actions=np.arange(12), action_probabilities=None
+    )
+    made = estimate_propensities(each, seed=0, config=replace(QUICK, steps=2))
+    assert made.log_loss_frequency == pytest.approx(-np.log(0.5 / 13), rel=1e-6)
+
+
+def test_the_frequencies_keep_to_what_is_allowed() -> None:
+    """Of one allowed action each row leaves no doubt."""
+    log, _ = softmax_log(60, seed=6)
+    only = AllowedActions(np.arange(len(log) + 1), log.actions)
+    made = estimate_propensities(replace(log, allowed=only), seed=0, config=replace(QUICK, steps=2))
+    assert made.log_loss_frequency == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("hidden", (0,)), ("steps", -1), ("batch_size", 0), ("learning_rate", 0.0), ("folds", 1),
+        ("calibration_share", 1.0), ("calibration_share", -0.1),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(setting: str, value: Any) -> None:
+    given = value[0] if isinstance(value, tuple) else value
+    with pytest.raises(ValueError, match=rf"(?s){setting}.*Input should be.*input_value={given}"):
+        PropensityConfig(**{setting: value})
+
+
+def test_something_is_left_to_learn_from() -> None:
+    """Nine tenths of 4 episodes, rounded, are all of them."""
+    log, _ = softmax_log(6, seed=0)
+    made = estimate_propensities(
+        log, seed=0, config=PropensityConfig(hidden=(4,), steps=2, calibration_share=0.9)
+    )
+    assert np.isfinite(made.log_loss)
 
 
 def test_too_few_episodes_are_refused() -> None:

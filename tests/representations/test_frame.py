@@ -1,5 +1,6 @@
 """The map of raw points into the cube."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,13 @@ def test_a_few_extreme_points_do_not_shrink_the_rest() -> None:
     steps = torch.linspace(-1.0, 1.0, 1000)[:, None]
     frame.fit(torch.cat([steps, torch.tensor([[1e6], [-1e6]])]))
     assert frame.to_cube(torch.tensor([[0.9]])).item() > 0.85
+
+
+def test_points_that_are_too_many_are_looked_at_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offline_actrep.representations.frame.MOST", 1000)
+    frame = Frame(1)
+    frame.fit(torch.tensor([[-1.0], [1.0]]).repeat(2000, 1))  # every other one is the same
+    assert frame.to_cube(torch.tensor([[-1.0], [1.0]])).flatten().tolist() == [-1.0, 1.0]
 
 
 def test_what_lies_outside_the_range_goes_to_the_face() -> None:

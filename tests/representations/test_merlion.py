@@ -468,11 +468,14 @@ def test_a_changed_projection_is_seen_by_table_and_search() -> None:
     log = on_a_circle(600)
     model = fit_quietly(log, steps=5, action_features="table")
     states, points = asked(log)
-    before, table = model.nearest(states, points)[1], model.table(states)
+    table = model.table(states)
+    before, gap = model.nearest(states, points)
     with torch.no_grad():
         model.encoder.actions.known.rows.copy_(model.encoder.actions.known.rows.flip(0))  # type: ignore[union-attr,operator]
+    found, gap_now = model.nearest(states, points)
+    assert torch.equal(found, 599 - before)
+    assert_close(gap_now, gap, atol=1e-5, rtol=0)
     assert torch.allclose(model.table(states), table.flip(1), atol=1e-6)
-    assert_close(model.nearest(states, points)[1], before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,25 @@ def test_known_changes_are_whitened_and_unknown_ones_are_zero(flagged: Log) -> N
     known = data.changes[data.has_next]
     assert float(known[:, 0].std(correction=0)) == pytest.approx(1.0, abs=1e-4)
     assert not data.changes[~data.has_next].any()
-    scaled = data.changes.numpy() * data.change_scale
-    np.testing.assert_allclose(scaled, flagged.next_observations - flagged.observations, atol=1e-6)
+    moved = known.numpy() * data.change_scale + data.change_shift
+    change = (flagged.next_observations - flagged.observations)[flagged.has_next]
+    np.testing.assert_allclose(moved, change, atol=1e-6)
+
+
+def test_a_column_that_moves_on_by_more_than_it_varies_loses_its_mean(flagged: Log) -> None:
+    data = in_units(flagged)
+    assert data.change_shift[0] == pytest.approx(1.0, abs=0.01)
+    assert data.changes[data.has_next][:, 0].mean() == pytest.approx(0.0, abs=1e-4)
+    assert not data.change_shift[1:].any(), "a flag, and a column that never moves"
+
+
+@pytest.mark.parametrize(("step", "shift"), [(1000.0, 1000.0), (0.5, 0.0)])
+def test_a_steady_clock(step: float, shift: float, hand_log: Make) -> None:
+    here = np.column_stack([np.arange(8) * step, np.random.default_rng(0).random(8)])
+    following = here + np.array([step, 0.0])
+    data = in_units(hand_log(here, np.zeros(8), following, n_actions=2))
+    assert data.change_shift.tolist() == [shift, 0.0]
+    assert data.changes[:, 0].tolist() == pytest.approx([step - shift] * 8)
 
 
 def test_flags_and_constant_columns_keep_their_unit(flagged: Log) -> None:
