@@ -32,9 +32,11 @@ from offline_actrep.console import (
     world_of,
 )
 from offline_actrep.core.log import Log
+from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
+from offline_actrep.offline.learner import CONTINUOUS, DISCRETE
 from offline_actrep.offline.train import train as train_learner
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.train import train_online
@@ -42,6 +44,7 @@ from offline_actrep.recipe import read_recipe
 from offline_actrep.relabel import Relabelled
 from offline_actrep.relabel import relabel as relabel_log
 from offline_actrep.report import render_table
+from offline_actrep.representations.catalog import METHODS
 from offline_actrep.representations.catalog import fit as fit_representation
 from offline_actrep.representations.external import external_points
 from offline_actrep.representations.probe import probe as probe_points
@@ -91,7 +94,7 @@ def report(
 def fit(
     log: LogFiles,
     out: Annotated[Path, typer.Option(help="Folder for the representation.")],
-    method: Annotated[str, typer.Option(help="The representation.")] = "merlion",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "merlion",
     seed: Seed = 0,
     columns: Columns = None,
     actions: Actions = None,
@@ -131,11 +134,13 @@ def probe(
 ) -> None:
     """Measure whether the points are any good."""
     with refusing(as_json):
+        read, truth = log_of(log, columns, actions), None
+        if world is not None:
+            known = world_of(world, preset, 1)
+            _refuse_another_world(read, known, world)
+            truth = known.effects
         made = load_representation(points)
-        truth = None if world is None else world_of(world, preset, 1).effects
-        found = probe_points(
-            log_of(log, columns, actions), made, seed=seed, effects=truth
-        ).as_dict()
+        found = probe_points(read, made, seed=seed, effects=truth).as_dict()
         if as_json:
             say(found, as_json)
         else:
@@ -143,11 +148,25 @@ def probe(
             table_console().print(render_table(probe_table([entry])))
 
 
+def _refuse_another_world(log: Log, world: AbstractSimulator, name: str) -> None:
+    """The effects of another world's actions would look like numbers of this log."""
+    log.action_set.must_equal(world.action_set, "the log", f"the world {name}")
+    logged, seen = len(log.observation_names), len(world.observation_names)
+    if logged != seen:
+        raise ValueError(
+            f"the log's observations have {logged} columns, those of the world {name} {seen}: take "
+            "the world, and the preset, that the log comes from"
+        )
+
+
 @app.command()
 def train(
     log: LogFiles,
     out: Annotated[Path, typer.Option(help="Folder for the policy.")],
-    method: Annotated[str, typer.Option(help="The learner.")] = "cql",
+    method: Annotated[
+        str,
+        typer.Option(help=f"On points: {', '.join(CONTINUOUS)}; on ids: {', '.join(DISCRETE)}."),
+    ] = "cql",
     points: Annotated[
         Path | None, typer.Option(help="Folder of a representation, for learners of points.")
     ] = None,
@@ -158,7 +177,7 @@ def train(
     settings: Settings = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a policy on a log: cql, bcq, td3_plus_bc on points; discrete_... on ids."""
+    """Train a policy on a log, on points or on ids."""
     with refusing(as_json):
         read = log_of(log, columns, actions)
         data: Log | Relabelled = read

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,32 +10,36 @@ import typer
 
 from offline_actrep.bench.checking import DIFFERS, check
 from offline_actrep.bench.draw import draw
-from offline_actrep.bench.job import Job, Only, Places, Told
+from offline_actrep.bench.job import Job, Only, Places, Told, alone
 from offline_actrep.bench.plan import read_bench
 from offline_actrep.bench.rows import read_rows
 from offline_actrep.bench.running import run_bench, sorted_out, wanted
 from offline_actrep.bench.tuning import Tuned, tune
-from offline_actrep.console import JsonFlag, Logs, refusing, say
+from offline_actrep.console import FAULT, JsonFlag, Logs, refusing, say
 from offline_actrep.core.progress import OnStep
 from offline_actrep.run import Event
 
 app = typer.Typer()
 
 Flag = typer.Option
-FAILED = 1
-"""Exit code where something failed or a row could not be had again."""
 
 
 @app.command()
 def bench(
     recipe: Annotated[Path, typer.Argument(help="The bench's TOML.")],
     logs: Logs = Path("logs"),
-    out: Annotated[Path, typer.Option(help="The runs' folders are made in here.")] = Path(
-        "runs/bench"
-    ),
+    out: Annotated[
+        Path | None,
+        Flag(help="The runs' folders are made in here; without it in runs/<name of the bench>."),
+    ] = None,
     publish_to: Annotated[
-        Path, typer.Option("--publish", help="Folder of the rows, tables and figures.")
-    ] = Path("pipelines/results/bench"),
+        Path | None,
+        Flag(
+            "--publish",
+            help="Folder of the rows, tables and figures; without it results/<name of the bench> "
+            "beside the TOML.",
+        ),
+    ] = None,
     worlds: Annotated[list[str] | None, Flag(help="Only this world; repeatable.")] = None,
     tiers: Annotated[list[str] | None, Flag(help="Only this tier; repeatable.")] = None,
     methods: Annotated[list[str] | None, Flag(help="Only this method; repeatable.")] = None,
@@ -57,12 +62,19 @@ def bench(
         read = read_bench(recipe)
         only = Only(worlds or (), tiers or (), methods or (), seeds or (), sweeps)
         only.check(read)
-        job = Job(read, Places(logs, out, publish_to), _told(), only, workers)
+        places = Places(
+            logs,
+            out or Path("runs") / read.name,
+            publish_to or recipe.parent / "results" / read.name,
+        )
+        job = Job(read, places, _told(), only, workers)
         asked = {_tuned: tune_first, _checked: check_rows, _drawn: draw_rows}
-        found = next((mode for mode, wanted in asked.items() if wanted), _run)(job)
+        mode = next((mode for mode, wanted in asked.items() if wanted), _run)
+        with nullcontext() if draw_rows else alone(job.places):
+            found = mode(job)
         say(found, as_json)
     if job.told.failed:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(FAULT)  # something failed, or a row could not be had again
 
 
 def _run(job: Job) -> Mapping[str, object]:

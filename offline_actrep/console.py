@@ -8,14 +8,12 @@ mend it); 130 interrupted. With `--json` standard output holds one JSON object, 
 import json
 import math
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -32,10 +30,12 @@ from offline_actrep.core.progress import OnStep, note
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.files.parquet import ColumnMapping, read_log
 from offline_actrep.files.store import is_store, open_store
+from offline_actrep.files.toml import as_model, toml_content
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
-from offline_actrep.run import Event
+from offline_actrep.run import Event, WorkerDied
 from offline_actrep.simulators.catalog import make
 
+FAULT = 1
 REFUSED = 2
 INTERRUPTED = 130
 NOT_SETTINGS = frozenset(
@@ -93,8 +93,8 @@ def mapping_of(columns: Path | None) -> ColumnMapping:
     """The column names that a TOML file states, or the canonical ones."""
     if columns is None:
         return ColumnMapping()
-    content = tomllib.loads(columns.read_text(encoding="utf-8"))
-    return ColumnMapping.model_validate(content.get("columns", content))
+    content = toml_content(columns)
+    return as_model(columns, content.get("columns", content), ColumnMapping)
 
 
 def features_of(log: Log, fourier: list[str] | None) -> FeatureConfig:
@@ -144,18 +144,30 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def refusing(as_json: bool) -> Iterator[None]:
-    """Turns refused input into a message and exit code 2."""
+    """Turns refused input, or an extra that is not installed, into a message and exit code 2.
+
+    A process that was killed is told the same way, with exit code 1.
+    """
     try:
         yield
-    except (ValueError, ValidationError, tomllib.TOMLDecodeError, OSError) as error:
-        if as_json:
-            print(json.dumps({"error": str(error)}))
-        else:
-            print(f"refused: {error}", file=sys.stderr)
+    except (
+        ValueError, OSError, ImportError
+    ) as error:  # fmt: skip
+        _tell("refused", error, as_json)
         raise typer.Exit(REFUSED) from error
+    except WorkerDied as error:
+        _tell("failed", error, as_json)
+        raise typer.Exit(FAULT) from error
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell(what: str, error: Exception, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": str(error)}))
+    else:
+        print(f"{what}: {error}", file=sys.stderr)
 
 
 def _progress(shown: bool = True) -> Progress:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from offline_actrep.behaviour import BEHAVIOURS
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.files.parquet import ColumnMapping
+from offline_actrep.files.store import is_store
 from offline_actrep.files.toml import Strict, read_toml
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.learner import CONTINUOUS, LearnerConfig
@@ -59,7 +60,8 @@ class LogSource(Strict):
     """`[log]`: where the log comes from; exactly one of path, collect, complete_journey."""
 
     path: str | list[str] | None = None
-    """A parquet file, a folder, a glob, or a list of them."""
+    """A parquet file, a folder, a glob, or a list of them; or a store, which knows its own columns
+    and actions."""
     action_table: str | None = None
     """A parquet file of all actions; None for the actions that the log holds."""
     columns: ColumnMapping = ColumnMapping()
@@ -74,6 +76,12 @@ class LogSource(Strict):
             raise ValueError(
                 "[log] needs exactly one of path, collect, complete_journey; "
                 f"there {'are ' + ' and '.join(given) if given else 'is none'}"
+            )
+        said = self.action_table is not None or self.columns != ColumnMapping()
+        if isinstance(self.path, str) and is_store(self.path) and said:
+            raise ValueError(
+                f"{self.path} is a store, which knows its columns and its actions: leave out "
+                "columns and action_table"
             )
         return self
 

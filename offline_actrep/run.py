@@ -39,12 +39,15 @@ from offline_actrep.files.artifact import (
     write_json,
 )
 from offline_actrep.files.exchange.complete_journey import read_complete_journey
+from offline_actrep.files.manifest import MANIFEST
 from offline_actrep.files.parquet import (
     list_files,
     read_log,
     write_action_table,
     write_log,
 )
+from offline_actrep.files.store import is_store, open_store
+from offline_actrep.made_by import made_by
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.offline.train import Policy, train
 from offline_actrep.online.policies import Critic, OnlinePolicy
@@ -52,6 +55,7 @@ from offline_actrep.online.train import train_online
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.recipe import (
     LearnerRecipe,
+    LogSource,
     OnlineLearnerRecipe,
     Recipe,
     RepresentationRecipe,
@@ -102,6 +106,10 @@ OnFailure = Callable[[str, Exception], None]
 """Called with the stage that failed and why; the stages that need it are left out."""
 
 
+class WorkerDied(RuntimeError):
+    """A process that ran stages was killed from outside."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folders of one run.
@@ -120,9 +128,9 @@ class Layout:
         return self.folder / "log"
 
     def log_key(self) -> str:
-        """Hash of the log's source; files by their content."""
+        """Hash of the log's source; files by their content, a store by its manifest."""
         source, world = self.recipe.log, self.recipe.world
-        files = [] if source.path is None else list_files(source.path)
+        files = _files(source)
         files += [Path(source.action_table)] if source.action_table else []
         if source.complete_journey is not None:
             files = sorted(Path(source.complete_journey.folder).glob("*.parquet"))
@@ -266,6 +274,8 @@ def run(
 
     Raises:
         ValueError: the log is refused, or the recipe does not fit it.
+        WorkerDied: one of several processes was killed, for want of memory say; whatever
+            `on_failure` is.
     """
     layout = Layout(recipe, Path(out) / recipe.name)
     layout.folder.mkdir(parents=True, exist_ok=True)
@@ -330,6 +340,11 @@ def _train_stage(name: str, seed: int) -> str:
     return f"train {name} seed {seed}"
 
 
+def _stage(made: RepresentationRecipe | AnyLearner, seed: int) -> str:
+    is_points = isinstance(made, RepresentationRecipe)
+    return (_points_stage if is_points else _train_stage)(made.name, seed)
+
+
 def prepare_log(layout: Layout, tell: OnEvent) -> None:
     """Reads, imports or plays the log, checks it, and keeps it in the canonical schema."""
     key = layout.log_key()
@@ -355,11 +370,31 @@ def _source(layout: Layout) -> tuple[Log, dict[str, Any]]:
         log, report = read_complete_journey(**source.complete_journey.model_dump())
         return log, {"cleaning": asdict(report)}
     assert source.path is not None
-    log = read_log(source.path, columns=source.columns, action_table=source.action_table)
     world = layout.world(1)
+    if (store := _store(source)) is not None:
+        log = open_store(store)
+        if world is not None:
+            log.action_set.must_equal(world.action_set, str(store), "the world")
+        return log, {}
+    log = read_log(source.path, columns=source.columns, action_table=source.action_table)
     if world is not None and not log.action_set.same_as(world.action_set):
         log = read_log(source.path, columns=source.columns, action_table=_table_of(layout, world))
     return log, {}
+
+
+def _store(source: LogSource) -> Path | None:
+    """The store that the source's path is; None where it is something else."""
+    if isinstance(source.path, str) and is_store(source.path):
+        return Path(source.path)
+    return None
+
+
+def _files(source: LogSource) -> list[Path]:
+    """Those that hold the log."""
+    if source.path is None:
+        return []
+    store = _store(source)
+    return list_files(source.path) if store is None else [store / MANIFEST]
 
 
 def _table_of(layout: Layout, world: AbstractSimulator) -> Path:
@@ -437,7 +472,7 @@ def make_policy(layout: Layout, learner: AnyLearner, seed: int, tell: OnEvent) -
             else:
                 policy = _train_on_log(layout, learner, seed, look, on_step)
             cost.pauses = look.seconds
-        about |= {"seconds": cost.seconds, "cost": {"train": cost.as_dict()}}
+        about |= {"seconds": cost.seconds, "cost": {"train": cost.as_dict()}, **made_by()}
         write_policy(policy, draft)
         write_json(draft / "curve.json", look.looks)
     tell(Event(stage, 1, 1, f"{cost.seconds:.0f} s"))
@@ -540,15 +575,17 @@ def _learning_data(layout: Layout, learner: LearnerRecipe, seed: int, log: Log) 
 
 def _inspect(policy: Policy, log: Log, seed: int, states: int = 256) -> dict[str, float | None]:
     draws = np.random.default_rng(seed)
-    starts = log.starts[draws.integers(log.n_episodes, size=min(states, log.n_episodes))]
-    chosen = policy.choose(starts)
+    episodes = draws.integers(log.n_episodes, size=min(states, log.n_episodes))
+    starts, sets = log.starts[episodes], log.allowed
+    allowed = None if sets is None else sets.take(log.episode_offsets[episodes])
+    chosen = policy.choose(starts, allowed)
     if not isinstance(policy, DecodedPolicy):
         q = float(policy.value(starts, chosen).mean())
         return {"start_q": q if np.isfinite(q) else None, "near_share": None}
     representation = policy.representation
     points = representation.embed(torch.from_numpy(starts), torch.from_numpy(chosen)).numpy()
-    seen = log.observations[draws.integers(len(log), size=states)]
-    gap = policy.nearest(seen)[1]
+    rows = draws.integers(len(log), size=states)
+    gap = policy.nearest(log.observations[rows], None if sets is None else sets.take(rows))[1]
     return {
         "start_q": float(policy.actor.value(starts, points).mean()),
         "near_share": float((gap <= NEAR * representation.dim).mean()),
@@ -671,14 +708,17 @@ def results(layout: Layout) -> dict[str, Any]:
 def policy_result(layout: Layout, learner: AnyLearner, seed: int) -> dict[str, Any]:
     """What the run found of one learner and seed, as it stands in the results."""
     policy, judged = layout.policy(learner, seed), layout.judgement(learner, seed)
+    about = read_json(policy / DONE)
     return {
         "learner": learner.name,
         "method": learner.method,
         "representation": learner.representation,
         "seed": seed,
         "steps": _steps(learner, layout.recipe.gamma),
-        "train_seconds": read_json(policy / DONE)["seconds"],
-        "cost": read_json(policy / DONE)["cost"],
+        "train_seconds": about["seconds"],
+        "cost": about["cost"],
+        "git_revision": about.get("git_revision", "unknown"),
+        "machine": about.get("machine", "unknown"),
         "curve": read_json(policy / "curve.json"),
         **read_json(judged / "judgement.json"),
     }
@@ -740,15 +780,18 @@ def _ended(
 ) -> _Pending:
     """Tells of a task that has ended; what can begin because of it."""
     made, seed = task
-    is_points = isinstance(made, RepresentationRecipe)
     try:
         future.result()
-    except BrokenProcessPool:
-        raise
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            f"a process died during {_stage(made, seed)} or what ran beside it, most often because "
+            "memory ran out: give it more, or run fewer side by side (--workers 1); what is "
+            "finished is kept"
+        ) from error
     except Exception as error:
-        watch.fail((_points_stage if is_points else _train_stage)(made.name, seed), error)
+        watch.fail(_stage(made, seed), error)
         return {}
-    if is_points:
+    if isinstance(made, RepresentationRecipe):
         return _learner_tasks(pool, layout, made.name, seed)
     watch.judged(made, seed)
     return {}

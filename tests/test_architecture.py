@@ -31,6 +31,7 @@ BELOW_RUN = {
     "recipe",
     "saved",
     "relabel_stream",
+    "made_by",
 }
 BELOW_CLI = BELOW_RUN | {
     "run",
@@ -69,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ope": {"core", "nets", "files.exchange"},
     "evaluate": {"core", "nets", "rollout", "ope", "offline"},
     "recipe": {"core", "nets", "files", "behaviour"} | WINGS,
+    "made_by": {"nets"},
     "saved": {"core", "nets", "files", "representations", "offline", "online"},
     "card": {"core", "nets", "files", "behaviour", "evaluate", "offline", "report"},
     "dataset": BELOW_RUN | {"card", "report"},

@@ -383,7 +383,17 @@ def test_progress_goes_to_standard_error(made: Made, tmp_path: Path) -> None:
         (["fit", "{log}", "--out", "o", "--method", "marlin"], "unknown representation 'marlin'"),
         (["fit", "{log}", "--out", "o", "--set", "stps=3"], "near it: steps"),
         (["fit", "{log}", "--out", "o", "--set", "steps"], "--set takes name=value, got 'steps'"),
-        (["fit", "{log}", "--out", "o", "--set", "dim=wide"], "dim"),
+        (
+            ["fit", "{log}", "--out", "o", "--set", "dim=wide"],
+            "merlion, dim: should be a valid int",
+        ),
+        (["fit", "{log}", "--out", "o", "--set", "steps=-5"], "greater than or equal to 1, got -5"),
+        (
+            ["train", "{log}", "--out", "o", "--method", "discrete_bc", "--set", "hidden=8"],
+            "discrete_bc, hidden: should be a valid tuple, got 8",
+        ),
+        (["estimate", "{cloned}", "{log}", "--set", "stps=3"], "near it: steps"),
+        (["propensities", "{log}", "--out", "o", "--set", "stps=3"], "near it: steps"),
         (["fit", "{log}", "--out", "o", "--set", "seed=3"], "seed is no setting"),
         (["fit", "{log}", "--out", "o", "--fourier", "height"], "height"),
         (["fit", "{log}", "--out", "o", "--columns", "{folder}/no.toml"], "no.toml"),
@@ -391,6 +401,10 @@ def test_progress_goes_to_standard_error(made: Made, tmp_path: Path) -> None:
         (["train", "{log}", "--out", "o", "--method", "sql"], "unknown learner 'sql'"),
         (["train", "{log}", "--out", "o", "--points", "{folder}"], "no finished representation"),
         (["probe", "{log}", "--points", "{folder}"], "no finished representation"),
+        (
+            ["probe", "{log}", "--points", "{points}", "--world", "maze"],
+            "the log knows 16 actions, the world maze has 4096",
+        ),
         (["relabel", "{log}", "--points", "{policy}", "--out", "o"], "no finished representation"),
         (["evaluate", "{points}"], "holds no finished policy"),
         (["evaluate", "{cloned}", "--world", "haze"], "unknown world 'haze'"),
@@ -425,6 +439,18 @@ def test_refused_input_is_exit_code_2_and_says_why(
 def test_a_usage_error_is_exit_code_2(made: Made) -> None:
     assert CliRunner().invoke(app, ["fit", str(made.log)]).exit_code == 2
     assert CliRunner().invoke(app, ["run", "r.toml", "--workers", "0"]).exit_code == 2
+
+
+def test_an_extra_that_is_not_installed_is_exit_code_2(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*arguments: object) -> None:
+        raise ImportError('pip install "offline_actrep[online]"')
+
+    monkeypatch.setattr(cli, "load_policy", lacking)
+    result = CliRunner().invoke(app, ["evaluate", str(made.policy), "--preset", "tiny"])
+    assert result.exit_code == 2
+    assert result.stderr == 'refused: pip install "offline_actrep[online]"\n'
 
 
 def test_interrupted_is_exit_code_130(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

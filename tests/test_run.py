@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ import numpy as np
 import pytest
 from tiny import write_recipe
 
+from offline_actrep.core.actions import AllowedActions
+from offline_actrep.core.log import Log
+from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.files.artifact import DONE, is_whole, read_json
+from offline_actrep.files.store import write_store
+from offline_actrep.offline.train import train
 from offline_actrep.recipe import read_recipe
-from offline_actrep.run import Event, Layout, run
+from offline_actrep.relabel import relabel
+from offline_actrep.representations.catalog import fit
+from offline_actrep.run import Event, Layout, _inspect, prepare_log, run
 from offline_actrep.saved import load_critic, load_policy, load_representation
 from offline_actrep.summary import publish, summarise
 
@@ -24,6 +32,8 @@ PROGRAM = Path(sys.executable).with_name("offline-actrep")
 SLOWER = ("{ steps = 20, hidden = [8] }", "{ steps = 300, hidden = [8] }")
 SHORT = "{ hidden = [8], n_steps = 4, n_epochs = 1, batch_size = 32 }"
 """Settings of a learner in the world that is done in a moment."""
+COLLECTED = '[log.collect]\nbehaviour = "uniform"\nrows = 400\nworlds = 8\n'
+STORED = '[log]\npath = "store"\n'
 STAGES = {
     "log",
     *(f"points merlion seed {seed}" for seed in (0, 1)),
@@ -247,6 +257,36 @@ def test_the_same_seed_gives_the_same_bits(finished: Layout, tmp_path: Path) -> 
         assert (again.folder / file).read_bytes() == (finished.folder / file).read_bytes(), file
 
 
+def test_a_store_is_a_source_like_the_files_that_it_came_from(
+    finished: Layout, tmp_path: Path
+) -> None:
+    log = finished.read_log()
+    write_store(log, tmp_path / "store")
+    recipe = read_recipe(write_recipe(tmp_path, (COLLECTED, STORED)))
+    layout = Layout(recipe, tmp_path / "runs" / "tiny")
+    layout.folder.mkdir(parents=True)
+    prepare_log(layout, lambda event: None)
+    assert layout.read_log().fingerprint == log.fingerprint
+    before = layout.log_key()
+    write_store(log, tmp_path / "store")
+    assert layout.log_key() == before, "the same rows are the same store"
+    write_store(log.take_episodes(np.arange(3)), tmp_path / "store")
+    assert layout.log_key() != before
+
+
+def test_a_store_brings_its_own_columns_and_actions(finished: Layout, tmp_path: Path) -> None:
+    write_store(finished.read_log(), tmp_path / "store")
+    told = STORED + 'action_table = "a.parquet"\n'
+    with pytest.raises(ValueError, match=r"is a store, .* leave out columns and action_table"):
+        read_recipe(write_recipe(tmp_path, (COLLECTED, told)))
+    other = read_recipe(
+        write_recipe(tmp_path, (COLLECTED, STORED), ("actuators = 5", "actuators = 4"))
+    )
+    layout = Layout(other, tmp_path / "tiny")
+    with pytest.raises(ValueError, match="store knows 32 actions, the world has 16"):
+        prepare_log(layout, lambda event: None)
+
+
 def test_side_by_side_gives_the_same_results(finished: Layout, tmp_path: Path) -> None:
     events: list[Event] = []
     layout = run(finished.recipe, tmp_path, workers=2, on_event=events.append)
@@ -265,6 +305,27 @@ def test_a_killed_run_goes_on_with_the_same_command(tmp_path: Path) -> None:
     assert not list(layout.folder.rglob("*.tmp"))
     unbroken = run(read_recipe(file), tmp_path / "unbroken")
     assert results_of(layout.folder) == results_of(unbroken.folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_a_killed_worker_ends_the_run_with_a_fault_and_what_to_do(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path, SLOWER, ("seeds = [0, 1]", "seeds = [0]"))
+    command = [str(PROGRAM), "run", str(file), "--out", str(tmp_path), "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "tiny").glob("p*/*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [
+        child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(int(worker), signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert "failed: a process died during " in said and "--workers 1" in said
+    assert "Traceback" not in said
 
 
 def kill_after_points(command: list[str], layout: Layout) -> dict[str, int]:
@@ -372,6 +433,36 @@ def test_values_keep_the_critic_and_are_drawn_and_published(tmp_path: Path) -> N
     kept = publish(layout, tmp_path / "kept")
     assert kept[-1] == tmp_path / "kept" / "tiny.png"
     assert kept[-1].read_bytes() == drawn.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["cql", "discrete_cql"])
+def test_a_look_asks_with_the_sets_of_the_rows_that_it_asks_about(
+    name: str, maze_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first column of an observation is its row's number."""
+    numbered, n = maze_log.observations.copy(), len(maze_log)
+    numbered[:, 0] = np.arange(n)
+    log = replace(
+        maze_log,
+        observations=numbered,
+        allowed=AllowedActions(np.arange(n + 1), maze_log.actions),
+    )
+    data = relabel(log, fit("random_table", log, seed=0, dim=2))
+    policy: Any = train(data, name, seed=0, steps=2, batch_size=16, hidden=(8,))
+    verb, sizes = "nearest" if isinstance(policy, DecodedPolicy) else "choose", []
+    asked = getattr(policy, verb)
+
+    def watched(observations: np.ndarray, allowed: AllowedActions | None = None) -> Any:
+        assert allowed is not None
+        wanted = log.actions[observations[:, 0].astype(np.int64)]
+        np.testing.assert_array_equal(allowed.indices, wanted)
+        sizes.append(len(observations))
+        return asked(observations, allowed)
+
+    monkeypatch.setattr(policy, verb, watched)
+    found = _inspect(policy, log, seed=0, states=50)
+    assert sizes == ([8, 50] if name == "cql" else [8])
+    assert found["start_q"] is not None
 
 
 def test_fqe_chooses_among_the_last_looks_without_seeing_the_world(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ DIFFERS = "differs"
 COMPARED = (
     "mean_return", "discounted_return", "fqe", "fqe_low", "fqe_high", "chosen_step",
     "chosen_return", "curve_steps", "curve_returns", "effect_r2", "neighbour_ratio",
+    "random_return", "best_return",
 )  # fmt: skip
 """What a row must give again: all it found but what it cost."""
 
@@ -43,8 +44,9 @@ class Again:
 def check(job: Job) -> list[Again]:
     """Runs a random slice of the rows again, in a fresh folder, and compares.
 
-    On the machine that made a row, with the same versions, everything but its cost must be the same
-    bit for bit; elsewhere its normalised return must lie within the bench's tolerance.
+    The log must be the same everywhere. On the kind of machine that made a row, with the same
+    versions, everything but its cost must be the same bit for bit; elsewhere its normalised return
+    must lie within the bench's tolerance.
 
     Raises:
         ValueError: there is no row to run again.
@@ -86,6 +88,6 @@ def compared(row: Row, again: Row, tolerance: float) -> Again:
         return Again(row, found, SAME_BITS, "everything but the cost is the same bit for bit")
     there = f"other {', '.join(wrong)}; normalised return {row.normalised:.4g}, now {found:.4g}"
     if row.machine == again.machine:
-        return Again(row, found, DIFFERS, f"on the same machine and versions: {there}")
+        return Again(row, found, DIFFERS, f"on the same kind of machine, same versions: {there}")
     verdict = WITHIN if gap <= tolerance else DIFFERS
     return Again(row, found, verdict, f"on another machine (tolerance {tolerance:g}): {there}")

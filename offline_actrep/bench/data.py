@@ -21,6 +21,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.dataset import (
+    VERSION,
     Dataset,
     DatasetRecipe,
     OnStage,
@@ -104,7 +105,7 @@ def make_log(data: CellData, logs: Path, *, on_stage: OnStage) -> Path:
         if data.seed != data.base.seed:
             changes["name"] = f"{data.base.name}-seed{data.seed}"
         return make_dataset(data.base.model_copy(update=changes), logs, on_stage=on_stage).log
-    folder, key = logs / data.name / "log", digest("bench log", data.facts())
+    folder, key = logs / data.name / "log", digest("bench log", VERSION, data.facts())
     if is_whole(folder) and read_json(folder / DONE)["key"] == key:
         return folder
     base = make_dataset(data.base, logs, on_stage=on_stage)
@@ -181,12 +182,8 @@ def references(bench: BenchRecipe, data: CellData, folder: Path) -> References:
     Raises:
         ValueError: the best policy known earns no more than random actions.
     """
-    log = read_cell_log(folder)
-    table = {} if bench.headroom is None else read_json(Path(bench.headroom))
-    if not data.changed and data.base.name in table:
-        found = table[data.base.name]["headroom"]
-    else:
-        found = _played(data, folder.parent)
+    log, known = read_cell_log(folder), _known(bench, data)
+    found = _played(data, folder.parent) if known is None else known["headroom"]
     random, best = found["random"]["value"], found["best"]["value"]
     if best <= random:
         raise ValueError(
@@ -203,9 +200,22 @@ def references(bench: BenchRecipe, data: CellData, folder: Path) -> References:
     )
 
 
+def published_hash(bench: BenchRecipe, data: CellData) -> str | None:
+    """The log's fingerprint in the headroom table; None where that does not know it."""
+    known = _known(bench, data)
+    return None if known is None else known.get("fingerprint")
+
+
+def _known(bench: BenchRecipe, data: CellData) -> dict[str, Any] | None:
+    """The headroom table's entry."""
+    if bench.headroom is None or data.changed or data.seed != data.base.seed:
+        return None
+    return read_json(Path(bench.headroom)).get(data.base.name)
+
+
 def _played(data: CellData, place: Path) -> dict[str, Any]:
     folder = place / "references"
-    key = digest("references", data.world.model_dump(mode="json"), REFERENCE_EPISODES)
+    key = digest("references", VERSION, data.world.model_dump(mode="json"), REFERENCE_EPISODES)
     if is_whole(folder) and read_json(folder / DONE)["key"] == key:
         return read_json(folder / "references.json")
     world = data.world.make(64)

@@ -23,6 +23,70 @@ THRESHOLDS = 101
 
 
 @dataclass(frozen=True)
+class Improvement:
+    """How probably a run of one method is better than one of another.
+
+    Attributes:
+        found: a mean over logs.
+        logs: those that both methods have.
+    """
+
+    found: Estimate
+    logs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Together:
+    """The logs of one tier taken together, in the worlds that are for all methods.
+
+    Attributes:
+        logs: their names.
+        overall: interquartile means over all of them, for methods that were run on each.
+        improvement: of a method over another.
+        profiles: of the headline methods among those with more than one seed on each log.
+    """
+
+    logs: Sequence[str]
+    overall: Mapping[str, Estimate]
+    improvement: Mapping[tuple[str, str], Improvement]
+    profiles: Mapping[str, Profile]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; profiles are left out, being drawn."""
+        return {
+            "logs": list(self.logs),
+            "iqm": _by_method(self.overall),
+            "probability_of_improvement": [
+                {"of": one, "over": other, "logs": list(each.logs)} | _finite(each.found)
+                for (one, other), each in self.improvement.items()
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Declines:
+    """What is lost a doubling of the actions, in one sweep.
+
+    Attributes:
+        of: by method, where it was run at every value.
+        gaps: how much more the first of a pair loses than the second; of pairs in a claim.
+    """
+
+    of: Mapping[str, Estimate]
+    gaps: Mapping[tuple[str, str], Estimate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "a_doubling": _by_method(self.of),
+            "differences": [
+                {"of": one, "over": other} | _finite(each)
+                for (one, other), each in self.gaps.items()
+            ],
+        }
+
+
+@dataclass(frozen=True)
 class Findings:
     """All statistics of a bench.
 
@@ -30,62 +94,47 @@ class Findings:
         last: interquartile mean of the normalised return of the last checkpoint, by log and method.
         chosen: that of the checkpoint that FQE chose.
         behaviour: normalised return of each log's own episodes.
-        overall: over all logs of the worlds that are for all methods, for methods that were run
-            on every one of them.
-        improvement: probability of improvement of a method over another, on those of these logs
-            that both have.
-        profiles: of the headline methods.
+        together: by tier.
+        declines: by sweep.
         verdicts: on the claims.
     """
 
     last: Mapping[Cell, Mapping[str, Estimate]]
     chosen: Mapping[Cell, Mapping[str, Estimate]]
     behaviour: Mapping[Cell, Estimate]
-    overall: Mapping[str, Estimate]
-    improvement: Mapping[tuple[str, str], Estimate]
-    profiles: Mapping[str, Profile]
+    together: Mapping[str, Together]
+    declines: Mapping[str, Declines]
     verdicts: Sequence[Verdict]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; profiles are left out, being drawn."""
-
-        def by_method(found: Mapping[str, Estimate]) -> dict[str, Any]:
-            return {name: _finite(each) for name, each in found.items()}
-
+        """For JSON."""
         return {
-            "iqm": {cell.name: by_method(found) for cell, found in self.last.items()},
+            "iqm": {cell.name: _by_method(found) for cell, found in self.last.items()},
             "iqm_of_chosen_by_fqe": {
-                cell.name: by_method(found) for cell, found in self.chosen.items()
+                cell.name: _by_method(found) for cell, found in self.chosen.items()
             },
             "behaviour": {cell.name: _finite(each) for cell, each in self.behaviour.items()},
-            "overall": by_method(self.overall),
-            "probability_of_improvement": [
-                {"of": one, "over": other} | _finite(each)
-                for (one, other), each in self.improvement.items()
-            ],
+            "together": {tier: each.as_dict() for tier, each in self.together.items()},
+            "declines": {sweep: each.as_dict() for sweep, each in self.declines.items()},
             "verdicts": [vars(each) for each in self.verdicts],
         }
 
 
 def find(scores: Scores) -> Findings:
     """Everything, from rows that are as the bench says."""
-    plain, swept, shared = scores.cells(), scores.swept(), scores.shared()
+    plain, swept = scores.cells(), scores.swept()
     found = _iqms(scores, [*plain, *swept], last)
     behaviour = {cell: _behaviour(scores, cell) for cell in (*plain, *swept)}
-    whole = {
-        name: matrix
-        for name in (each.name for each in scores.bench.methods)
-        if (matrix := scores.matrix(name, shared)) is not None
+    declines = {
+        sweep.name: made for sweep in scores.bench.sweeps if (made := _declines(scores, sweep))
     }
-    headline = {name: whole[name] for name in scores.bench.figures.headline if name in whole}
     return Findings(
         last=found,
         chosen=_iqms(scores, plain, chosen),
         behaviour=behaviour,
-        overall=iqms(whole),
-        improvement=_improvements(scores, shared),
-        profiles=_profiles(headline) if headline else {},
-        verdicts=_verdicts(scores, found, behaviour),
+        together={tier: _together(scores, cells) for tier, cells in scores.tiers().items()},
+        declines=declines,
+        verdicts=_verdicts(scores, found, behaviour, declines),
     )
 
 
@@ -120,8 +169,27 @@ def _behaviour(scores: Scores, cell: Cell) -> Estimate:
     return Estimate(value, low, high, 1)
 
 
-def _improvements(scores: Scores, cells: Sequence[Cell]) -> dict[tuple[str, str], Estimate]:
-    pairs = {}
+def _together(scores: Scores, cells: Sequence[Cell]) -> Together:
+    whole = {
+        each.name: matrix
+        for each in scores.bench.methods
+        if (matrix := scores.matrix(each.name, cells)) is not None
+    }
+    headline = {
+        name: whole[name]
+        for name in scores.bench.figures.headline
+        if name in whole and len(whole[name]) > 1
+    }
+    return Together(
+        logs=[cell.name for cell in cells],
+        overall=iqms(whole),
+        improvement=_improvements(scores, cells),
+        profiles=_profiles(headline) if headline else {},
+    )
+
+
+def _improvements(scores: Scores, cells: Sequence[Cell]) -> dict[tuple[str, str], Improvement]:
+    pairs, logs = {}, {}
     for other in scores.bench.figures.over:
         for each in scores.bench.methods:
             shared = [
@@ -130,7 +198,31 @@ def _improvements(scores: Scores, cells: Sequence[Cell]) -> dict[tuple[str, str]
             one, two = scores.matrix(each.name, shared), scores.matrix(other, shared)
             if each.name != other and one is not None and two is not None:
                 pairs[each.name, other] = (one, two)
-    return improvements(pairs)
+                logs[each.name, other] = [cell.name for cell in shared]
+    return {pair: Improvement(found, logs[pair]) for pair, found in improvements(pairs).items()}
+
+
+def _declines(scores: Scores, sweep: Sweep) -> Declines | None:
+    """None where no method was run at every value."""
+    runs = at_every_value(scores, sweep, sweep.methods)
+    if not runs:
+        return None
+    places = np.log2(actions_of(scores, sweep.cells()))
+    pairs = {
+        (worse, better)
+        for claim in scores.bench.claims
+        if claim.falls_less
+        for worse in claim.than
+        for better in claim.better
+        if worse in runs and better in runs
+    }
+    return Declines(
+        of={name: decline(run, places) for name, run in runs.items()},
+        gaps={
+            (worse, better): decline_gap(runs[worse], runs[better], places)
+            for worse, better in sorted(pairs)
+        },
+    )
 
 
 def _profiles(headline: Mapping[str, np.ndarray]) -> dict[str, Profile]:
@@ -143,29 +235,23 @@ def _verdicts(
     scores: Scores,
     found: Mapping[Cell, Mapping[str, Estimate]],
     behaviour: Mapping[Cell, Estimate],
+    declines: Mapping[str, Declines],
 ) -> list[Verdict]:
     said = []
     for claim in scores.bench.claims:
         if claim.falls_less:
-            for sweep in scores.bench.sweeps:
-                runs = at_every_value(scores, sweep, [*claim.better, *claim.than])
-                if runs:
-                    places = np.log2(actions_of(scores, sweep.cells()))
-                    declines = {name: decline(run, places) for name, run in runs.items()}
-                    gaps = {
-                        (worse, better): decline_gap(runs[worse], runs[better], places)
-                        for worse in claim.than
-                        for better in claim.better
-                        if worse in runs and better in runs
-                    }
-                    where = f"{sweep.world}-{sweep.tier}, {sweep.setting}"
-                    said += on_a_sweep(claim, where, declines, gaps)
+            for sweep, each in declines.items():
+                said += on_a_sweep(claim, sweep, each.of, each.gaps)
         for cell in found:
             if cell.tier == claim.tier and not cell.setting:
                 known = dict(found[cell]) | {BEHAVIOUR: behaviour[cell]}
                 asked = {BEHAVIOUR, *(each.name for each in scores.bench.methods_in(cell))}
                 said += on_a_log(claim, cell.name, known, asked)
     return said
+
+
+def _by_method(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: _finite(each) for name, each in found.items()}
 
 
 def _finite(each: Estimate) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What is asked of a bench: which part, where things lie, and who is told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.dataset import OnStage
@@ -10,6 +13,8 @@ from offline_actrep.run import OnEvent
 
 OnNote = Callable[[str], None]
 """Is told a line."""
+LOCK = ".bench.lock"
+"""A file that stays; only a lock that a process holds on it says anything."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,26 @@ class Places:
         return self.publish / "tuned.json"
 
 
+@contextmanager
+def alone(places: Places) -> Iterator[None]:
+    """No other bench writes the same rows or runs meanwhile; a lock falls with its process.
+
+    Raises:
+        ValueError: another one does, now.
+    """
+    with ExitStack() as locks:
+        for folder in sorted({places.out, places.publish}):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(FileLock(folder / LOCK, timeout=0))
+            except Timeout as error:
+                raise ValueError(
+                    f"another bench writes into {folder}: wait for it, or give this one folders "
+                    "of its own (--out, --publish)"
+                ) from error
+        yield
+
+
 @dataclass
 class Told:
     """Who is told what while a bench runs; and what failed."""
@@ -62,6 +87,17 @@ class Only:
     seeds: Sequence[int] = ()
     sweeps: bool | None = None
     """Whether nothing but sweeps, or nothing of them; None for both."""
+
+    @property
+    def words(self) -> str:
+        """The part, in words; empty for all."""
+        named = {
+            "worlds": self.worlds, "tiers": self.tiers, "methods": self.methods, "seeds": self.seeds
+        }  # fmt: skip
+        parts = [f"{what} {', '.join(map(str, asked))}" for what, asked in named.items() if asked]
+        if self.sweeps is not None:
+            parts.append("sweeps" if self.sweeps else "no sweeps")
+        return "; ".join(parts)
 
     def check(self, bench: BenchRecipe) -> None:
         """Refuses what the bench does not have.

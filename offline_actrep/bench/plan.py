@@ -162,6 +162,11 @@ class Sweep(Strict):
             )
         return self
 
+    @property
+    def name(self) -> str:
+        """In tables and figures."""
+        return f"{self.world}-{self.tier}, {self.setting}"
+
     def cells(self) -> list[Cell]:
         """One a value."""
         settings = ["" if k == self.plain else f"{self.setting}={k}" for k in self.values]
@@ -381,8 +386,10 @@ def _refuse_strangers(bench: BenchRecipe) -> None:
     for sweep in bench.sweeps:
         used.append((f"sweep of {sweep.setting!r}", "world", [sweep.world], worlds))
         used.append((f"sweep of {sweep.setting!r}", "method", sweep.methods, methods))
+    tiers = sorted({cell.tier for cell in bench.cells()})
     for claim in bench.claims:
         names = (*claim.better, *claim.than)
+        used.append((f"claim {claim.text!r}", "tier", [claim.tier], ["", *tiers]))
         used.append((f"claim {claim.text!r}", "method", names, [*methods, BEHAVIOUR]))
     for place, what, names, there in used:
         for name in names:

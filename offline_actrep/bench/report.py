@@ -7,9 +7,15 @@ import numpy as np
 
 from offline_actrep import plots
 from offline_actrep.bench import figures
-from offline_actrep.bench.findings import Findings, actions_of, at_every_value, find
+from offline_actrep.bench.findings import (
+    Findings,
+    Improvement,
+    actions_of,
+    at_every_value,
+    find,
+)
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.plan import Cell
+from offline_actrep.bench.plan import Cell, Sweep
 from offline_actrep.bench.rows import Row, read_rows
 from offline_actrep.bench.running import sorted_out, wanted
 from offline_actrep.bench.scores import Scores
@@ -37,9 +43,11 @@ def draw(job: Job) -> Path:
         raise ValueError("no row is left of the worlds, tiers, methods and seeds asked for")
     scores = Scores(bench, asked)
     found = find(scores)
-    missing = [key for key in hashes if key not in {row.key for row in current}]
+    there = {row.key for row in current}
+    missing = [key for key in hashes if key not in there and job.only.has_row(key)]
+    outdated = [row for row in outdated if job.only.has_row(row.key)]
     sections = [
-        _status(scores, missing, outdated),
+        _status(scores, job.only.words, missing, outdated),
         _headline(scores, found, places.publish),
         _verdicts(found),
         _sweeps(scores, found, places.publish),
@@ -56,7 +64,8 @@ def draw(job: Job) -> Path:
     return write_report(
         places.out / "bench.html",
         title=title,
-        subtitle=f"{len(asked):,} rows, seeds {', '.join(map(str, bench.seeds))}",
+        subtitle=f"{len(asked):,} rows, seeds "
+        + ", ".join(map(str, sorted({row.seed for row in asked}))),
         sections=sections,
         provenance=_provenance(asked),
     )
@@ -80,27 +89,40 @@ def _markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _status(scores: Scores, missing: Sequence[object], outdated: Sequence[Row]) -> Section:
+def _status(
+    scores: Scores, part: str, missing: Sequence[object], outdated: Sequence[Row]
+) -> Section:
     """What is there, what is not, and what is no longer as the TOML says."""
     rows = scores.rows
     untuned = sorted({row.method for row in rows if row.tuning == UNTUNED})
     parts = [
         "Normalised return: 0 is random actions, 1 the best policy known of the data sets' "
-        "headroom table. Interquartile means over seeds with 95 % stratified bootstrap intervals "
-        "(rliable); an interval of one seed is not known.",
-        f"{len(rows):,} rows count; {len(missing):,} that the bench asks for are not there; "
-        f"{len(outdated):,} are outdated (made with other settings) and left out.",
+        "headroom table, or the scripted one where that does not know the log. Interquartile means "
+        "over seeds with 95 % stratified bootstrap intervals (rliable); an interval of one seed is "
+        "not known.",
+        *([f"A part of the bench alone: {part}."] if part else []),
+        f"{len(rows):,} rows count; {len(missing):,} that {'it' if part else 'the bench'} asks for "
+        f"are not there; {len(outdated):,} are outdated (made with other settings) and left out.",
     ]
     if untuned:
         parts.append(f"Untuned defaults: {'; '.join(untuned)}.")
     mixed = [
         cell.name
         for cell in (*scores.cells(), *scores.swept())
-        if len({row.data_hash for row in rows if row.cell == cell}) > 1
+        if len({_ground(row) for row in rows if row.cell == cell}) > 1
     ]
     if mixed:
-        parts.append(f"Rows of more than one log: {', '.join(mixed)}; run the bench to mend it.")
+        parts.append(
+            f"Rows of more than one log, or held against other returns of random actions and of "
+            f"the best policy known: {', '.join(mixed)}. Run the bench to make those of the other "
+            "logs anew."
+        )
     return Section("What is here", "\n\n".join(parts))
+
+
+def _ground(row: Row) -> tuple[object, ...]:
+    """What the rows of one log have in common."""
+    return row.data_hash, row.random_return, row.best_return, row.behaviour_return
 
 
 def _headline(scores: Scores, found: Findings, folder: Path) -> Section:
@@ -114,41 +136,69 @@ def _headline(scores: Scores, found: Findings, folder: Path) -> Section:
         figure = figures.intervals(panels, names, order)
         file = plots.save(figure, folder / f"returns-{group}.png")
         drawn.append(FigureFile(file, f"Normalised returns of every method: {group}."))
-    if found.profiles:
-        file = plots.save(figures.profiles(found.profiles, order), folder / "profiles.png")
-        drawn.append(FigureFile(file, "Share of runs above each normalised return, all logs."))
-    cells = scores.cells()
+    for tier, each in found.together.items():
+        if each.profiles:
+            file = plots.save(
+                figures.profiles(each.profiles, order), folder / f"profiles-{tier}.png"
+            )
+            caption = f"Share of runs above each normalised return: {', '.join(each.logs)}."
+            drawn.append(FigureFile(file, caption))
+    cells, whole = scores.cells(), [each.overall for each in found.together.values()]
     rows = [
-        [name, *(_cell(found.last[cell].get(name)) for cell in cells), _cell(overall)]
-        for name, overall in ((name, found.overall.get(name)) for name in names)
+        [
+            name,
+            *(_cell(found.last[cell].get(name)) for cell in cells),
+            *(_cell(overall.get(name)) for overall in whole),
+        ]
+        for name in names
         if any(name in found.last[cell] for cell in cells)
     ]
-    logged = ["behaviour (the log)", *(f"{found.behaviour[cell].value:.2f}" for cell in cells), "-"]
+    logged = ["behaviour (the log)", *(f"{found.behaviour[cell].value:.2f}" for cell in cells)]
+    together = [f"{tier}: {len(each.logs)} logs" for tier, each in found.together.items()]
     table = Table(
-        ("method", *(cell.name for cell in cells), "all logs"),
-        [*rows, logged],
-        caption="Normalised return of the last checkpoint: interquartile mean and 95 % interval.",
+        ("method", *(cell.name for cell in cells), *together),
+        [*rows, [*logged, *("-" for _ in whole)]],
+        caption="Normalised return of the last checkpoint: interquartile mean and 95 % interval; "
+        "last, over the logs of worlds that are for all methods.",
     )
-    over = scores.bench.figures.over
-    better = Table(
-        ("method", *(f"over {name}" for name in over)),
-        [
-            [name, *(_cell(found.improvement.get((name, other))) for other in over)]
-            for name in names
-            if any((name, other) in found.improvement for other in over)
-        ],
-        caption="Probability that a run is better than one of the other method, a mean over logs.",
-    )
-    tables = [each for each in (table, better) if each.rows]
-    return Section("Returns", "", tables, drawn)
+    return Section("Returns", "", [table, *_improvements(scores, found)], drawn)
+
+
+def _improvements(scores: Scores, found: Findings) -> list[Table]:
+    """One a tier, of those that have any."""
+    over, tables = scores.bench.figures.over, []
+    for tier, each in found.together.items():
+        rows = [
+            [one.name, *(_better(each.improvement.get((one.name, other))) for other in over)]
+            for one in scores.bench.methods
+            if any((one.name, other) in each.improvement for other in over)
+        ]
+        caption = (
+            f"{tier}: probability that a run is better than one of the other method, a mean over "
+            "the logs that both have; rows of other logs are not to be held against each other."
+        )
+        if rows:
+            tables.append(Table(("method", *(f"over {name}" for name in over)), rows, caption))
+    return tables
+
+
+def _better(found: Improvement | None) -> str:
+    return "-" if found is None else f"{short(found.found)}, {len(found.logs)} logs"
 
 
 def _verdicts(found: Findings) -> Section:
     rows = [
         [each.claim, each.where, each.better, each.verdict, each.why] for each in found.verdicts
     ]
-    table = Table(("claim", "where", "method", "verdict", "normalised returns"), rows)
-    return Section("Claims", "", [table] if rows else [])
+    rule = (
+        "On a log a claim holds where the interval of the normalised return lies above those of "
+        "all rivals, and does not hold where it lies below one of theirs. In a sweep it holds "
+        "where every rival falls (the interval of what it loses a doubling of the actions lies "
+        "above 0) and loses more (so does that of the difference), and does not hold where one "
+        "of these intervals lies below 0. Else the intervals cannot tell."
+    )
+    table = Table(("claim", "where", "method", "verdict", "why"), rows)
+    return Section("Claims", rule, [table]) if rows else Section("Claims", "")
 
 
 def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
@@ -165,10 +215,10 @@ def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
             if seen:
                 scored = [found.last[cells[k]][name] for k in seen]
                 lines[name] = _line(places[seen], scored)
-        panels[f"{sweep.world}-{sweep.tier}, {sweep.setting}"] = lines
+        panels[sweep.name] = lines
         left = sorted(set(sweep.methods) - set(at_every_value(scores, sweep, sweep.methods)))
         note = f" Not at every value: {', '.join(left)}." if len(left) < len(sweep.methods) else ""
-        tables.append(_sweep_table(sweep.methods, cells, places, found, note if left else ""))
+        tables.append(_sweep_table(sweep, cells, places, found, note if left else ""))
     if not panels:
         return Section("Return against the number of actions", "")
     file = plots.save(figures.sweeps(panels, scores.bench.order), folder / "actions.png")
@@ -177,20 +227,25 @@ def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:
 
 
 def _sweep_table(
-    methods: Sequence[str],
+    sweep: Sweep,
     cells: Sequence[Cell],
     places: np.ndarray,
     found: Findings,
     note: str,
 ) -> Table:
+    declines = found.declines[sweep.name].of if sweep.name in found.declines else {}
     return Table(
-        ("method", *(f"{int(count):,} actions" for count in places)),
+        ("method", *(f"{int(count):,} actions" for count in places), "lost a doubling"),
         [
-            [name, *(_cell(found.last[cell].get(name)) for cell in cells)]
-            for name in methods
+            [
+                name,
+                *(_cell(found.last[cell].get(name)) for cell in cells),
+                _cell(declines.get(name)),
+            ]
+            for name in sweep.methods
             if any(name in found.last[cell] for cell in cells)
         ],
-        caption=f"{cells[0].world}-{cells[0].tier}, {cells[0].setting.partition('=')[0]}.{note}",
+        caption=f"{sweep.name}: interquartile means, and what the mean over seeds loses.{note}",
     )
 
 
@@ -223,9 +278,7 @@ def _curves(scores: Scores, found: Findings, folder: Path) -> Section:
 
 
 def _curve(runs: Sequence[Row]) -> figures.Line:
-    reach = runs[0].best_return - runs[0].random_return
-    looks = np.array([row.curve_returns for row in runs], np.float64)
-    share = (looks - runs[0].random_return) / reach
+    share = np.array([row.normalise(np.array(row.curve_returns, np.float64)) for row in runs])
     steps = np.array(runs[0].curve_steps, np.float64)
     return figures.Line(steps, share.mean(axis=0), share.min(axis=0), share.max(axis=0))
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from offline_actrep.bench.plan import Cell
@@ -81,7 +82,9 @@ class Row:
     data_hash: str
     """The log's fingerprint."""
     git_revision: str
+    """Of the code that trained the policy."""
     machine: str
+    """On which it was trained."""
 
     @property
     def cell(self) -> Cell:
@@ -92,6 +95,10 @@ class Row:
     def key(self) -> Key:
         """What it is the row of."""
         return self.method, self.cell, self.seed
+
+    def normalise(self, returned: np.ndarray) -> np.ndarray:
+        """Returns on its log as shares of the way from random to the best known."""
+        return (returned - self.random_return) / (self.best_return - self.random_return)
 
     @property
     def seconds(self) -> float:

@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from offline_actrep.bench.data import CellData, References, cell_data, make_log, references
+from offline_actrep.bench.data import (
+    CellData,
+    References,
+    cell_data,
+    make_log,
+    published_hash,
+    references,
+)
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.machine import git_revision, machine
 from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.bench.rows import Key, Row, read_rows, words, write_rows
 from offline_actrep.bench.setup import Setup, pipeline, setup
 from offline_actrep.bench.tuning import Tuned
-from offline_actrep.run import Layout, points_result, policy_result, run
+from offline_actrep.run import Layout, WorkerDied, points_result, policy_result, run
 
 
 def setups_of(bench: BenchRecipe, tuned: Tuned, cell: Cell, data: CellData) -> dict[str, Setup]:
@@ -45,7 +51,10 @@ def sorted_out(rows: Mapping[Key, Row], hashes: Mapping[Key, str]) -> tuple[list
 
 
 def run_bench(job: Job) -> list[Row]:
-    """Runs what has no row, or an outdated one; the new rows."""
+    """Runs what has no row, or an outdated one; the new rows.
+
+    What fails is told, and the rest goes on.
+    """
     bench, places, only = job.bench, job.places, job.only
     tuned, known, new = Tuned.read(places.tuned), dict[Cell, References](), list[Row]()
 
@@ -59,14 +68,20 @@ def run_bench(job: Job) -> list[Row]:
             setups = setups_of(bench, tuned, cell, data)
             asked = [each for name, each in setups.items() if only.has_method(name)]
             rows = _named_anew(job, {(each.method, cell, seed): each for each in asked})
-            if not _missing(asked, cell, seed, rows, None):
+            expected = published_hash(bench, data)
+            if not _missing(asked, cell, seed, rows, expected) and _one_log(asked, cell, rows):
                 continue
-            log = make_log(data, places.logs, on_stage=job.told.on_stage)
-            if cell not in known:
-                known[cell] = references(bench, data, log)
-            missing = _missing(asked, cell, seed, rows, known[cell].data_hash)
-            job.told.on_note(f"{cell.name}, seed {seed}: {len(missing)} of {len(asked)} methods")
-            run_cell(job, Ground(cell, data, log, known[cell]), missing, seed, keep)
+            try:
+                log = make_log(data, places.logs, on_stage=job.told.on_stage)
+                if cell not in known:
+                    known[cell] = references(bench, data, log)
+                missing = _missing(asked, cell, seed, rows, known[cell].data_hash)
+                if missing:
+                    said = f"{cell.name}, seed {seed}: {len(missing)} of {len(asked)} methods"
+                    job.told.on_note(said)
+                    run_cell(job, Ground(cell, data, log, known[cell]), missing, seed, keep)
+            except (ValueError, OSError, ImportError, WorkerDied) as error:
+                job.told.fail(f"{cell.name}, seed {seed}: {error}")
     return new
 
 
@@ -112,6 +127,17 @@ def _missing(
     return [each for each in setups if not stands(each)]
 
 
+def _one_log(setups: Iterable[Setup], cell: Cell, rows: Mapping[Key, Row]) -> bool:
+    """Whether the rows that these settings made, of any seed, are of the same log."""
+    hashes = {each.method: each.hash for each in setups}
+    made_from = {
+        row.data_hash
+        for row in rows.values()
+        if row.cell == cell and hashes.get(row.method) == row.config_hash
+    }
+    return len(made_from) <= 1
+
+
 def run_cell(
     job: Job, ground: Ground, setups: Sequence[Setup], seed: int, on_row: Callable[[Row], None]
 ) -> None:
@@ -120,14 +146,13 @@ def run_cell(
     recipe = pipeline(job.bench, ground.data, cell, ground.log, setups, (seed,))
     layout = Layout(recipe, out / recipe.name)
     by_name = {each.learner.name: each for each in setups}
-    made_by = git_revision(), machine()
     run(
         recipe,
         out,
         workers=job.workers,
         on_event=job.told.on_event,
         on_judged=lambda learner, made: on_row(
-            _row(layout, by_name[learner.name], cell, made, ground.known, *made_by)
+            _row(layout, by_name[learner.name], cell, made, ground.known)
         ),
         on_failure=lambda stage, error: job.told.fail(f"{cell.name}, {stage}: {error}"),
     )
@@ -139,8 +164,6 @@ def _row(
     cell: Cell,
     seed: int,
     known: References,
-    revision: str,
-    made_on: str,
 ) -> Row:
     found = policy_result(layout, each.learner, seed)
     points = {} if each.points is None else points_result(layout, each.points, seed)
@@ -189,8 +212,8 @@ def _row(
         neighbour_ratio=points.get("neighbour_ratio"),
         config_hash=each.hash,
         data_hash=known.data_hash,
-        git_revision=revision,
-        machine=made_on,
+        git_revision=found["git_revision"],
+        machine=found["machine"],
     )
 
 

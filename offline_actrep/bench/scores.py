@@ -51,17 +51,19 @@ class Scores:
         """Logs that have rows, in sweeps."""
         return [cell for cell in self._there() if cell.setting]
 
-    def shared(self) -> list[Cell]:
-        """Of the logs as they are those of worlds that are for all methods."""
-        return [cell for cell in self.cells() if self.bench.world(cell.world).methods is None]
+    def tiers(self) -> dict[str, list[Cell]]:
+        """Of the logs as they are those of worlds that are for all methods, tier by tier."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells():
+            if self.bench.world(cell.world).methods is None:
+                found.setdefault(cell.tier, []).append(cell)
+        return found
 
     def groups(self) -> dict[str, list[Cell]]:
         """The logs as they are, by what stands in one figure: a tier, or a world of its own."""
-        found: dict[str, list[Cell]] = {}
-        shared = self.shared()
-        for cell in self.cells():
-            found.setdefault(cell.tier if cell in shared else cell.name, []).append(cell)
-        return found
+        tiers = self.tiers()
+        shared = {cell for cells in tiers.values() for cell in cells}
+        return tiers | {cell.name: [cell] for cell in self.cells() if cell not in shared}
 
     def _there(self) -> list[Cell]:
         there = {row.cell for row in self.rows}
@@ -83,7 +85,6 @@ class Scores:
     def behaviour(self, cell: Cell) -> tuple[float, float, float]:
         """Normalised return of the log's own episodes, with its interval."""
         row = next(row for row in self.rows if row.cell == cell)
-        reach = row.best_return - row.random_return
         ends = row.behaviour_return, row.behaviour_low, row.behaviour_high
-        value, low, high = ((end - row.random_return) / reach for end in ends)
+        value, low, high = row.normalise(np.array(ends, np.float64)).tolist()
         return value, low, high

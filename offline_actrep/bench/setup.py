@@ -40,6 +40,7 @@ class Setup:
         learner_settings: what differs from the defaults of the learner's config.
         points_settings: the same of the representation's; empty without one.
         hash: of everything that the bench says about it, but for the seed.
+        trained_hash: of that part of it which the policy and its learning curve depend on.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Setup:
     learner_settings: dict[str, Any]
     points_settings: dict[str, Any]
     hash: str
+    trained_hash: str
 
 
 def setup(
@@ -77,9 +79,12 @@ def setup(
         "data": data.facts(),
         "learner": [each.learner, stated(config)],
         "points": None if points is None else [points.method, _stated_points(points)],
-        "judging": None if judging is None else [judging.method, _stated_points(judging)],
         "gamma": world.gamma,
         "features": features(bench, data, cell).model_dump(mode="json"),
+    }
+    looks = bench.evaluate.model_dump(mode="json", include={"curve_points", "curve_episodes"})
+    judged = {
+        "judging": None if judging is None else [judging.method, _stated_points(judging)],
         "evaluate": bench.evaluate.model_dump(mode="json"),
         "estimate": None if bench.estimate is None else asdict(bench.estimate),
     }
@@ -96,7 +101,8 @@ def setup(
         tuning=tuning,
         learner_settings=stated(config),
         points_settings={} if points is None else _stated_points(points),
-        hash=digest("bench", facts),
+        hash=digest("bench", facts | judged),
+        trained_hash=digest("trained", facts | looks),
     )
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from offline_actrep.bench.data import cell_data, make_log
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.machine import git_revision, machine
 from offline_actrep.bench.plan import BenchMethod, BenchRecipe, Cell, Trial, Tuning
 from offline_actrep.bench.setup import Setup, pipeline, setup
 from offline_actrep.files.artifact import digest, read_json, write_json
+from offline_actrep.made_by import made_by
 from offline_actrep.run import Layout, policy_result, run
 
 TUNED = "tuned"
@@ -75,11 +75,13 @@ def trial_setups(bench: BenchRecipe, tuning: Tuning, cell: Cell, each: BenchMeth
 
 def trials_hash(tuning: Tuning, setups: list[Setup]) -> str:
     """Of everything that the choice depends on."""
-    return digest("trials", [each.hash for each in setups], tuning.seeds, tuning.rule)
+    return digest("trials", [each.trained_hash for each in setups], tuning.seeds, tuning.rule)
 
 
 def tune(job: Job) -> None:
     """Runs the trials that the part needs and `tuned.json` lacks; it is written after every log.
+
+    Trials that failed are run again.
 
     Raises:
         ValueError: the bench has no trials.
@@ -96,11 +98,18 @@ def tune(job: Job) -> None:
             if each.trials_of is not None:
                 continue
             setups = trial_setups(bench, tuning, cell, each)
-            done = known.get(each.name, {}).get("hash") == trials_hash(tuning, setups)
+            done = _done(known.get(each.name), trials_hash(tuning, setups))
             if job.only.has_method(each.name) and not done:
                 todo[each.name] = setups
         if todo:
             _keep(tuning, job.places.tuned, place, _tried(job, tuning, cell, todo))
+
+
+def _done(entry: Mapping[str, Any] | None, hash_now: str) -> bool:
+    """Whether all trials of an entry are those that are listed now, and came to a score."""
+    if entry is None or entry["hash"] != hash_now:
+        return False
+    return all(trial["score"] is not None for trial in entry["trials"])
 
 
 def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]) -> dict[str, Any]:
@@ -155,8 +164,7 @@ def _entry(
 
 def _keep(tuning: Tuning, file: Path, place: str, found: dict[str, Any]) -> None:
     worlds = dict(Tuned.read(file).content["worlds"])
-    made_by = {"git_revision": git_revision(), "machine": machine()}
-    stamped = {name: entry | made_by for name, entry in found.items()}
+    stamped = {name: entry | made_by() for name, entry in found.items()}
     worlds[place] = worlds.get(place, {}) | stamped
     file.parent.mkdir(parents=True, exist_ok=True)
     # not in tuning.rule, which is in every trial's hash: it says nothing new of the others

@@ -1,6 +1,11 @@
-"""What the rows say of each claim: holds, does not hold, or cannot tell from the intervals."""
+"""What the rows say of each claim: holds, does not hold, or cannot tell from the intervals.
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+On a log the two intervals must lie apart, which is stricter than to ask that the interval of their
+difference lies above 0. In a sweep, where a claim is of two declines and of their difference, each
+of the three has its interval.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -19,7 +24,7 @@ class Verdict:
         where: the log, or the sweep.
         better: the method that is claimed to be better.
         verdict: `HOLDS`, `FAILS` or `OPEN`.
-        why: the rivals that decide it.
+        why: the numbers that decide it, in words.
     """
 
     claim: str
@@ -43,20 +48,27 @@ def on_a_log(
 
     Args:
         found: interquartile means by method, `behaviour` among them.
-        asked: what should be there; methods that the bench does not run here are no rivals.
+        asked: what should be there; methods that the bench does not run here are no rivals, and
+            are named.
+
+    Returns:
+        Nothing where the bench runs none of the rivals, or none of the better ones.
     """
     said, rivals = [], [rival for rival in claim.than if rival in asked]
-    for better in filter(asked.__contains__, claim.better):
+    absent = [rival for rival in claim.than if rival not in asked]
+    for better in filter(asked.__contains__, claim.better if rivals else ()):
         if better not in found:
             said.append(Verdict(claim.text, where, better, OPEN, f"{better} was not run"))
             continue
         against = {rival: above(found[better], found[rival]) for rival in rivals if rival in found}
         missing = [rival for rival in rivals if rival not in found]
-        why = _why(against, missing, _COMPARED, lambda rival: short(found[rival]))
-        own = f"{better} {short(found[better])}"
-        said.append(
-            Verdict(claim.text, where, better, _together(against, missing), f"{own}; {why}")
-        )
+        parts = [f"{better} {short(found[better])}"]
+        for verdict, words in _COMPARED.items():
+            named = [f"{r} ({short(found[r])})" for r in against if against[r] == verdict]
+            parts += [f"{words} {', '.join(named)}"] if named else []
+        parts += _left_out(missing, absent)
+        together = _together(against, missing)
+        said.append(Verdict(claim.text, where, better, together, "; ".join(parts)))
     return said
 
 
@@ -78,16 +90,20 @@ def on_a_sweep(
             absent = f"{better} was not run at every value"
             said.append(Verdict(claim.text, where, better, OPEN, absent))
             continue
-        against = {}
+        against, parts = dict[str, str](), [f"{better} loses {short(declines[better])}"]
         for rival in claim.than:
             if (rival, better) in gaps:
-                falls = above(declines[rival], Estimate(0.0, 0.0, 0.0, 1))
-                less = above(gaps[rival, better], Estimate(0.0, 0.0, 0.0, 1))
+                falls = above(declines[rival], _NOTHING)
+                less = above(gaps[rival, better], _NOTHING)
                 against[rival] = _together({"falls": falls, "less": less}, [])
+                parts.append(
+                    f"{rival} {_FALLS[falls]} ({short(declines[rival])}), {_LOSES[less]} "
+                    f"{better} (by {short(gaps[rival, better])})"
+                )
         missing = [rival for rival in claim.than if rival not in against]
-        own = f"{better} loses {short(declines[better])}; "
-        why = _why(against, missing, _FALLING, lambda rival: short(declines[rival]))
-        said.append(Verdict(claim.text, where, better, _together(against, missing), own + why))
+        parts += _left_out(missing, [])
+        together = _together(against, missing)
+        said.append(Verdict(claim.text, where, better, together, "; ".join(parts)))
     return said
 
 
@@ -103,25 +119,12 @@ def _together(against: Mapping[str, str], missing: Sequence[str]) -> str:
     return HOLDS if against and not missing and set(against.values()) == {HOLDS} else OPEN
 
 
-def _why(
-    against: Mapping[str, str],
-    missing: Sequence[str],
-    words: Mapping[str, str],
-    number: Callable[[str], str],
-) -> str:
-    parts = []
-    for verdict, said in words.items():
-        rivals = [f"{rival} ({number(rival)})" for rival in against if against[rival] == verdict]
-        if rivals:
-            parts.append(f"{said} {', '.join(rivals)}")
-    if missing:
-        parts.append(f"not run: {', '.join(missing)}")
-    return "; ".join(parts)
+def _left_out(missing: Sequence[str], absent: Sequence[str]) -> list[str]:
+    named = {"not run": missing, "not asked here": absent}
+    return [f"{why}: {', '.join(rivals)}" for why, rivals in named.items() if rivals]
 
 
+_NOTHING = Estimate(0.0, 0.0, 0.0, 1)
 _COMPARED = {FAILS: "below", OPEN: "not told from", HOLDS: "above"}
-_FALLING = {
-    FAILS: "does not fall less than",
-    OPEN: "not told from",
-    HOLDS: "falls less than, a doubling of the actions,",
-}
+_FALLS = {FAILS: "rises", OPEN: "is not told to fall", HOLDS: "falls"}
+_LOSES = {FAILS: "less than", OPEN: "not told from", HOLDS: "more than"}

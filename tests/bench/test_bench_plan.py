@@ -68,6 +68,7 @@ def test_the_bench_has_what_the_comparison_needs() -> None:
         ('headline = ["MERLION-CQL", "BC"]', 'headline = ["BD"]', "names the method 'BD'"),
         ('representation = "merlion"\n', "", "cql needs a representation"),
         ('than = ["BC", "behaviour"]', 'than = ["BE"]', "names the method 'BE'"),
+        ('tier = "medium"\n\n[[claims]]', 'tier = "most"\n\n[[claims]]', "names the tier 'most'"),
         ("seeds = [101, 102]", "seeds = [2, 102]", "seed 2 is used for tuning and for the bench"),
         ("trials = 2\n", "trials = 3\n", "every method has 3, so that none is tuned more"),
         ("[{}, { learner = { critic_learning_rate = 0.01 } }]", "[{}]", "'BC' has 1 trials"),

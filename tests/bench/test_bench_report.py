@@ -56,8 +56,9 @@ def test_everything_is_drawn(tmp_path: Path) -> None:
     assert page.is_file()
     there = {file.name for file in job.places.publish.iterdir()}
     assert there == {
-        "rows.parquet", "bench.md", "statistics.json", "returns-medium.png", "profiles.png",
-        "actions.png", "curves-medium.png", "cost-medium.png", "penalty-medium.png",
+        "rows.parquet", "bench.md", "statistics.json", "returns-medium.png",
+        "profiles-medium.png", "actions.png", "curves-medium.png", "cost-medium.png",
+        "penalty-medium.png",
     }  # fmt: skip
     text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
     assert "\n| MERLION-CQL " in text and "0.92 [0.91, 0.92]" in text
@@ -69,10 +70,18 @@ def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     draw(job)
     found = read_json(job.places.publish / "statistics.json")
     assert found["iqm"]["maze-medium"]["BC"]["value"] == pytest.approx(0.415)
-    assert found["overall"]["MERLION-CQL"]["value"] == pytest.approx(0.915)
+    together = found["together"]["medium"]
+    assert together["iqm"]["MERLION-CQL"]["value"] == pytest.approx(0.915)
+    assert together["logs"] == ["maze-medium"]
     assert found["behaviour"]["maze-medium"]["value"] == pytest.approx(0.2)
-    (over,) = found["probability_of_improvement"]
+    (over,) = together["probability_of_improvement"]
     assert (over["of"], over["over"], over["value"]) == ("MERLION-CQL", "BC", 1.0)
+    assert over["logs"] == ["maze-medium"]
+    declines = found["declines"]["maze-medium, actuators"]
+    assert declines["a_doubling"]["BC"]["value"] == pytest.approx(0.3)
+    (gap,) = declines["differences"]
+    assert (gap["of"], gap["over"]) == ("BC", "MERLION-CQL")
+    assert gap["value"] == pytest.approx(0.3)
     verdicts = {each["claim"]: each["verdict"] for each in found["verdicts"]}
     assert set(verdicts.values()) == {"holds"} and len(verdicts) == 2
 
@@ -93,6 +102,7 @@ def test_one_seed_is_drawn_without_an_interval(tmp_path: Path) -> None:
     assert "4 that the bench asks for are not there" in text
     found = read_json(job.places.publish / "statistics.json")
     assert found["iqm"]["maze-medium"]["BC"]["low"] is None
+    assert not (job.places.publish / "profiles-medium.png").exists(), "a band of one seed is none"
     assert {each["verdict"] for each in found["verdicts"]} == {"cannot tell"}
 
 
@@ -109,10 +119,11 @@ def test_outdated_rows_are_counted_and_left_out(tmp_path: Path) -> None:
 
 def test_rows_of_two_logs_are_told(tmp_path: Path) -> None:
     job, rows = given(tmp_path)
-    write_rows(job.places.rows, [replace(rows[0], data_hash="other"), *rows[1:]])
-    draw(job)
-    text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
-    assert "Rows of more than one log: maze-medium" in text
+    for change in ({"data_hash": "other"}, {"best_return": 120.0}):
+        write_rows(job.places.rows, [replace(rows[0], **change), *rows[1:]])
+        draw(job)
+        text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
+        assert "of the best policy known: maze-medium. Run the bench" in text
 
 
 def test_a_part_can_be_drawn(tmp_path: Path) -> None:
@@ -120,6 +131,8 @@ def test_a_part_can_be_drawn(tmp_path: Path) -> None:
     draw(replace(job, only=Only(methods=["BC"], sweeps=False)))
     text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
     assert re.search(r"\n\| BC +\|", text) and not re.search(r"\n\| MERLION-CQL +\|", text)
+    assert "A part of the bench alone: methods BC; no sweeps." in text
+    assert "2 rows count; 0 that it asks for are not there; 0 are outdated" in text
     with pytest.raises(ValueError, match="no row is left"):
         draw(replace(job, only=Only(seeds=[9])))
 

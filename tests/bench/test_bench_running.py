@@ -15,9 +15,8 @@ from invented import a_row
 from typer.testing import CliRunner
 
 from offline_actrep.bench.checking import DIFFERS, SAME_BITS, WITHIN, check, compared
-from offline_actrep.bench.data import cell_data, make_log, read_cell_log, references
-from offline_actrep.bench.job import Job, Only, Places, Told
-from offline_actrep.bench.machine import git_revision, machine
+from offline_actrep.bench.data import CellData, cell_data, make_log, read_cell_log, references
+from offline_actrep.bench.job import Job, Only, Places, Told, alone
 from offline_actrep.bench.plan import Cell, read_bench
 from offline_actrep.bench.rows import Row, read_rows, write_rows
 from offline_actrep.bench.running import run_bench, wanted
@@ -25,6 +24,8 @@ from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, tune
 from offline_actrep.cli import app
 from offline_actrep.dataset import Dataset
 from offline_actrep.files.artifact import read_json, write_json
+from offline_actrep.made_by import git_revision, machine
+from offline_actrep.run import WorkerDied
 
 PROGRAM = Path(sys.executable).with_name("offline-actrep")
 SMALL = Path(__file__).parents[2] / "pipelines" / "bench_small.toml"
@@ -131,16 +132,70 @@ def test_what_has_its_row_is_not_run_again(finished: Job, tmp_path: Path) -> Non
 def test_outdated_rows_are_run_again(finished: Job, tmp_path: Path) -> None:
     job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
     rows = read_rows(finished.places.rows)
-    one, two = rows["BC", PLAIN, 1], rows["BC", SWEPT, 1]
-    stale = [replace(one, config_hash="other", mean_return=0.5), replace(two, data_hash="other")]
-    kept = [row for row in rows.values() if row.key not in (one.key, two.key)]
-    write_rows(job.places.rows, [*kept, *stale])
-    again = run_bench(job)
-    assert [row.key for row in again] == [one.key], "a log is looked at where something is to do"
-    made = read_rows(job.places.rows)
-    assert found_in(made[one.key]) == found_in(one)
-    write_rows(job.places.rows, [*kept, one, replace(two, data_hash="other", config_hash="other")])
-    assert [row.key for row in run_bench(job)] == [two.key]
+    one = rows["BC", PLAIN, 1]
+    stale = replace(one, config_hash="other", mean_return=0.5)
+    write_rows(job.places.rows, (rows | {one.key: stale}).values())
+    assert [row.key for row in run_bench(job)] == [one.key]
+    assert found_in(read_rows(job.places.rows)[one.key]) == found_in(one)
+
+
+def test_rows_of_two_logs_are_mended(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], sweeps=False))
+    rows = read_rows(finished.places.rows)
+    one = rows["BC", PLAIN, 1]
+    stale = replace(one, data_hash="another", mean_return=0.5)
+    write_rows(job.places.rows, (rows | {one.key: stale}).values())
+    assert [row.key for row in run_bench(job)] == [one.key]
+    assert found_in(read_rows(job.places.rows)[one.key]) == found_in(one)
+
+
+def test_rows_of_another_log_than_the_published_one_are_run_again(
+    finished: Job, tmp_path: Path
+) -> None:
+    rows = {
+        key: replace(row, data_hash="another", mean_return=0.5)
+        for key, row in read_rows(finished.places.rows).items()
+        if key == ("BC", PLAIN, 1)
+    }
+    only = Only(methods=["BC"], seeds=[1], sweeps=False)
+    job = elsewhere(finished, tmp_path, only=only)
+    write_rows(job.places.rows, rows.values())
+    assert run_bench(job) == [], "nobody says which log it should be"
+    table, data = tmp_path / "headroom.json", cell_data(job.bench, PLAIN)
+    log = make_log(data, job.places.logs, on_stage=quiet().on_stage)
+    known = references(job.bench, data, log)
+    ends = {"random": {"value": known.random}, "best": {"value": known.best}, "best_by": "us"}
+    entry = {"headroom": ends, "fingerprint": known.data_hash}
+    write_json(table, {data.base.name: entry})
+    job = replace(job, bench=job.bench.model_copy(update={"headroom": str(table)}))
+    assert [row.key for row in run_bench(job)] == list(rows)
+    assert run_bench(job) == []
+
+
+def test_a_log_that_cannot_be_made_costs_its_own_rows_only(
+    finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data: CellData, logs: Path, **how: Any) -> Path:
+        if data.changed:
+            raise ImportError("no players today")
+        return make_log(data, logs, **how)
+
+    monkeypatch.setattr("offline_actrep.bench.running.make_log", broken)
+    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
+    assert [row.cell for row in run_bench(job)] == [PLAIN]
+    assert job.told.failed == ["maze-medium@actuators=3, seed 1: no players today"]
+
+
+def test_a_killed_worker_costs_its_own_log_only(
+    finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*what: Any, **how: Any) -> None:
+        raise WorkerDied("a process died")
+
+    monkeypatch.setattr("offline_actrep.bench.running.run", killed)
+    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
+    assert run_bench(job) == []
+    assert job.told.failed == [f"{cell.name}, seed 1: a process died" for cell in (PLAIN, SWEPT)]
 
 
 def test_a_failure_costs_its_own_row_only(
@@ -212,6 +267,7 @@ def test_a_check_needs_rows(finished: Job, tmp_path: Path) -> None:
         ({"normalised": 0.52, "mean_return": 42.0, "machine": "another"}, WITHIN),
         ({"normalised": 0.9, "mean_return": 80.0, "machine": "another"}, DIFFERS),
         ({"data_hash": "another log"}, DIFFERS),
+        ({"best_return": 7.0}, DIFFERS),
     ],
 )
 def test_how_a_row_is_compared(changes: dict[str, Any], verdict: str) -> None:
@@ -300,6 +356,35 @@ def test_trials_that_are_there_are_not_run_again(tuned: Job, tmp_path: Path) -> 
     assert not job.places.out.exists()
 
 
+def test_trials_that_failed_are_run_again(tuned: Job, tmp_path: Path) -> None:
+    job = elsewhere(tuned, tmp_path, only=Only(methods=["BC"], sweeps=False))
+    content = read_json(tuned.places.tuned)
+    whole = content["worlds"]["maze"]["BC"]["trials"]
+    content["worlds"]["maze"]["BC"]["trials"] = [whole[0], whole[1] | {"score": None}]
+    job.places.publish.mkdir(parents=True)
+    write_json(job.places.tuned, content)
+    tune(job)
+    assert read_json(job.places.tuned)["worlds"]["maze"]["BC"]["trials"] == whole
+
+
+def test_trials_do_not_hang_on_what_judges_the_last_policy(tuned: Job) -> None:
+    content = Tuned.read(tuned.places.tuned)
+    bench, estimate = tuned.bench, tuned.bench.estimate
+    assert estimate is not None
+    longer = bench.model_copy(
+        update={
+            "estimate": replace(estimate, steps=estimate.steps + 1),
+            "evaluate": bench.evaluate.model_copy(update={"episodes": 9, "candidates": 1}),
+        }
+    )
+    other = bench.model_copy(
+        update={"evaluate": bench.evaluate.model_copy(update={"curve_episodes": 9})}
+    )
+    for changed, label in ((longer, TUNED), (other, UNTUNED)):
+        assert wanted(changed, content).items().isdisjoint(wanted(bench, content).items())
+        assert content.trial(changed, PLAIN, bench.method("BC"))[1] == label
+
+
 def test_trials_that_chose_the_defaults_only_rename_the_rows(finished: Job, tuned: Job) -> None:
     content = read_json(tuned.places.tuned)
     for methods in content["worlds"].values():
@@ -343,6 +428,16 @@ def test_the_command_refuses(finished: Job, tmp_path: Path) -> None:
     assert code == 2 and "no method 'BD'" in said["error"]
     code, said = call(job, "--report")
     assert code == 2 and "run the bench first" in said["error"]
+
+
+def test_two_benches_do_not_write_the_same_rows(finished: Job, tmp_path: Path) -> None:
+    job = elsewhere(finished, tmp_path)
+    write_rows(job.places.rows, read_rows(finished.places.rows).values())
+    with alone(replace(job.places, out=tmp_path / "other")):
+        code, said = call(job)
+        assert code == 2 and f"another bench writes into {job.places.publish}" in said["error"]
+        assert call(job, "--report")[0] == 0, "drawing writes no row"
+    assert call(job)[0] == 0
 
 
 def test_a_row_that_cannot_be_had_again_ends_with_a_fault(finished: Job, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from offline_actrep.bench.plan import Claim
-from offline_actrep.bench.verdicts import FAILS, HOLDS, OPEN, above, on_a_log, on_a_sweep
+from offline_actrep.bench.verdicts import FAILS, HOLDS, OPEN, above, on_a_log, on_a_sweep, short
 from offline_actrep.core.estimate import Estimate
 
 CLAIM = Claim(text="it is best", better=("ours",), than=("a", "b"), tier="medium")
@@ -48,8 +48,9 @@ def test_a_claim_on_a_log(rivals: dict[str, Estimate], verdict: str, why: str) -
 
 def test_what_the_bench_does_not_run_there_is_no_rival() -> None:
     (said,) = on_a_log(CLAIM, "w", {"ours": OURS, "a": BELOW}, ("ours", "a"))
-    assert said.verdict == HOLDS
+    assert said.verdict == HOLDS and said.why.endswith("; not asked here: b")
     assert on_a_log(CLAIM, "w", {"a": BELOW}, ("a",)) == []
+    assert on_a_log(CLAIM, "w", {"ours": OURS}, ("ours",)) == [], "none of the rivals is asked"
 
 
 def test_a_method_that_was_not_run_leaves_it_open() -> None:
@@ -61,19 +62,23 @@ FALLING = Claim(text="they fall", better=("ours",), than=("a",), falls_less=True
 
 
 @pytest.mark.parametrize(
-    ("fall", "gap", "verdict"),
+    ("fall", "gap", "verdict", "falls", "loses"),
     [
-        (at(0.1, 0.2), at(0.05, 0.1), HOLDS),
-        (at(0.1, 0.2), at(-0.1, 0.1), OPEN),
-        (at(0.1, 0.2), at(-0.2, -0.1), FAILS),
-        (at(-0.2, -0.1), at(0.05, 0.1), FAILS),
-        (at(-0.1, 0.1), at(0.05, 0.1), OPEN),
+        (at(0.1, 0.2), at(0.05, 0.1), HOLDS, "falls", "more than"),
+        (at(0.1, 0.2), at(-0.1, 0.1), OPEN, "falls", "not told from"),
+        (at(0.1, 0.2), at(-0.2, -0.1), FAILS, "falls", "less than"),
+        (at(-0.2, -0.1), at(0.05, 0.1), FAILS, "rises", "more than"),
+        (at(-0.1, 0.1), at(0.05, 0.1), OPEN, "is not told to fall", "more than"),
     ],
 )
-def test_a_claim_on_a_sweep(fall: Estimate, gap: Estimate, verdict: str) -> None:
+def test_a_claim_on_a_sweep(
+    fall: Estimate, gap: Estimate, verdict: str, falls: str, loses: str
+) -> None:
     declines = {"ours": at(0.0, 0.01), "a": fall}
     (said,) = on_a_sweep(FALLING, "maze, actuators", declines, {("a", "ours"): gap})
     assert said.verdict == verdict
+    ends = f"a {falls} ({short(fall)}), {loses} ours (by {short(gap)})"
+    assert said.why == f"ours loses {short(declines['ours'])}; {ends}"
 
 
 def test_a_sweep_without_the_better_one_says_that_it_is_the_one_that_lacks() -> None:

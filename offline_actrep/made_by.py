@@ -1,4 +1,4 @@
-"""What made a row: the code's revision, and the machine with its versions."""
+"""What made a policy or a trial: the code's revision, and the machine with its versions."""
 
 import platform
 import subprocess
@@ -11,12 +11,17 @@ LIBRARIES = ("torch", "numpy", "d3rlpy")
 """Those whose version may change a bit of a result."""
 
 
+def made_by() -> dict[str, str]:
+    """Both, as they stand beside what was made."""
+    return {"git_revision": git_revision(), "machine": machine()}
+
+
 def git_revision() -> str:
     """Of the checkout that the package lies in, with `+` if it was changed; else "unknown"."""
     folder = Path(__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
-        return revision + ("+" if _git(folder, "status", "--porcelain", "--", "..") else "")
+        return revision + ("+" if _git(folder, "status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
