@@ -113,7 +113,10 @@ class WayPoints(AbstractBehaviour):
         restless: float = 0.07,
     ) -> None:
         if action_set.features is None or action_set.features.shape[1] != 2:
-            raise ValueError("way-points need an action set whose features are motions [A, 2]")
+            raise ValueError(
+                "the maze's behaviours go from way-point to way-point and need an action set whose "
+                "features are motions [A, 2]; this one's are not: take the behaviour 'uniform'"
+            )
         if not 1 <= best <= len(action_set):
             raise ValueError(f"best draws among 1..{len(action_set)} actions, got {best}")
         self.action_set = action_set

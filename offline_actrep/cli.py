@@ -33,6 +33,7 @@ from offline_actrep.console import (
 )
 from offline_actrep.core.log import Log
 from offline_actrep.core.simulator import AbstractSimulator
+from offline_actrep.describe import described, names
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
@@ -43,7 +44,7 @@ from offline_actrep.online.train import train_online
 from offline_actrep.recipe import read_recipe
 from offline_actrep.relabel import Relabelled
 from offline_actrep.relabel import relabel as relabel_log
-from offline_actrep.report import render_table
+from offline_actrep.report import Table, render_table
 from offline_actrep.representations.catalog import METHODS
 from offline_actrep.representations.catalog import fit as fit_representation
 from offline_actrep.representations.external import external_points
@@ -251,6 +252,30 @@ def evaluate(
             load_policy(policy), world_of(world, preset), episodes=episodes, seed=seed
         )
         say(found.as_dict(), as_json)
+
+
+@app.command()
+def settings(
+    name: Annotated[
+        str | None, typer.Argument(help="What they are of; without it all names are listed.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What can be set in a representation, a learner, an estimator or a TOML file."""
+    with refusing(as_json):
+        if name is None:
+            say({kind: ", ".join(each) for kind, each in names().items()}, as_json)
+            return
+        tables = described(name)
+        if as_json:
+            say({each.caption.partition(":")[0]: _entries(each) for each in tables}, as_json)
+            return
+        for each in tables:
+            table_console().print(render_table(each))
+
+
+def _entries(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
 @app.command()

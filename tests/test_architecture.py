@@ -46,6 +46,7 @@ BELOW_CLI = BELOW_RUN | {
     "console",
     "propensity_report",
     "bench",
+    "describe",
 }
 
 # A room may import itself and these.
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "summary": BELOW_RUN | {"run", "report", "plots"},
     "propensity_report": {"core", "files", "ope", "report", "plots"},
     "bench": BELOW_RUN | {"run", "dataset", "report", "plots"},
+    "describe": BELOW_RUN | {"bench", "dataset", "report"},
     "console": {"core", "files", "nets", "simulators", "run"},
     "cli_logs": BELOW_CLI,
     "cli_worlds": BELOW_CLI,

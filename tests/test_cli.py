@@ -436,6 +436,16 @@ def test_refused_input_is_exit_code_2_and_says_why(
     assert not (tmp_path / "o").exists(), "what was refused must leave nothing behind"
 
 
+def test_what_can_be_set_is_told() -> None:
+    assert "merlion" in call("settings")["representations"]
+    told = call("settings", "cql")["cql"]
+    assert {"setting": "batch_size", "what it takes": "integer >= 1"}.items() <= told[1].items()
+    assert {"recipe.toml", "LogSource"} <= call("settings", "recipe").keys()
+    for_people = CliRunner().invoke(app, ["settings", "merlion"])
+    assert for_people.exit_code == 0 and "coordinates of a point" in for_people.stdout
+    assert CliRunner().invoke(app, ["settings", "merlin"]).exit_code == 2
+
+
 def test_a_usage_error_is_exit_code_2(made: Made) -> None:
     assert CliRunner().invoke(app, ["fit", str(made.log)]).exit_code == 2
     assert CliRunner().invoke(app, ["run", "r.toml", "--workers", "0"]).exit_code == 2
@@ -523,7 +533,7 @@ def test_the_import_and_the_help_say_nothing_of_their_own() -> None:
     assert "gym" not in helped.stdout.lower()
     for command in (
         "run", "collect", "fit", "probe", "relabel", "train", "evaluate", "estimate", "convert",
-        "check", "import", "export", "propensities",
+        "check", "import", "export", "propensities", "settings",
     ):  # fmt: skip
         assert command in helped.stdout
 

@@ -6,7 +6,10 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of every config dataclass: unknown fields are refused; what stands below a field describes it."""
 
 _Config = TypeVar("_Config")
 

@@ -13,8 +13,10 @@ from jaxtyping import Float, Float32
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from offline_actrep.core.settings import STRICT
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+
+@dataclass(frozen=True, config=STRICT)
 class FeatureConfig:
     """What to make of the observation's columns."""
 

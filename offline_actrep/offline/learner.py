@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from offline_actrep.core.actions import AllowedActions
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.offline.columns import Batch
 
@@ -28,7 +29,7 @@ IMITATING = frozenset({"discrete_bc", "weighted_bc", "masked_weighted_bc"})
 """Learners that never look at a next state."""
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class LearnerConfig:
     """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
 

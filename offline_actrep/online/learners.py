@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from offline_actrep.core.settings import changed
+from offline_actrep.core.settings import STRICT, changed
 
 POINTS = ("ppo", "a2c", "vpg", "sac", "td3")
 """Learners of points."""
@@ -14,7 +14,7 @@ JUDGE_POINTS = ("sac", "td3")
 """Learners whose critic judges points in a state; that of all others judges states."""
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class OnlineConfig:
     """What can be set; a learner ignores what it does not have. Names are stable-baselines3's.
 

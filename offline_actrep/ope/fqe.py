@@ -36,6 +36,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import device_of, learning_on, numbered
 from offline_actrep.nets.features import ObservationFeatures
 from offline_actrep.nets.seeding import seeded
@@ -47,7 +48,7 @@ with contextlib.redirect_stderr(io.StringIO()):  # gym prints a notice when it i
     from d3rlpy.ope import FQE, DiscreteFQE, FQEConfig
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class FqeConfig:
     """What can be set."""
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.batches import batches
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import mlp
@@ -39,7 +40,7 @@ MOST_CALIBRATING = 20_000
 """Most rows that a temperature is chosen on."""
 
 
-@settings(frozen=True, config={"extra": "forbid"})
+@settings(frozen=True, config=STRICT)
 class PropensityConfig:
     """What can be set."""
 

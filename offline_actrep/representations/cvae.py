@@ -27,6 +27,7 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import STRICT
 from offline_actrep.decoding import exact
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
@@ -37,7 +38,7 @@ from offline_actrep.representations.learning import OutcomeDecoder, decoding_err
 from offline_actrep.representations.outcomes import Outcomes, outcomes
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class CvaeConfig:
     """What can be set; what learning shares with MERLION has MERLION's defaults."""
 

@@ -21,13 +21,14 @@ from sklearn.decomposition import PCA
 from offline_actrep.core.actions import ActionSet
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.point_table import PointTable
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class ExternalConfig:
     """What can be set."""
 

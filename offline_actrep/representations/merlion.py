@@ -40,6 +40,7 @@ from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
 from offline_actrep.core.representation import AbstractRepresentation
+from offline_actrep.core.settings import STRICT
 from offline_actrep.decoding import exact
 from offline_actrep.decoding.decoder import Calibrated, Decoder, Method, choose, make_index
 from offline_actrep.decoding.decoder import restore as restore_index
@@ -87,7 +88,7 @@ class FreeVectorsWarning(UserWarning):
     """There are more actions than a log can teach a free vector each."""
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class MerlionConfig:
     """What can be set; the defaults were measured on the maze with 2^12 actions."""
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.point_table import PointTable
@@ -34,7 +35,7 @@ AT_ONCE = 4_000_000
 """Most distances at once."""
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class RandomSpreadConfig:
     """What can be set."""
 

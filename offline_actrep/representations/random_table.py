@@ -12,12 +12,13 @@ from pydantic.dataclasses import dataclass
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep, tell
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig
 from offline_actrep.representations.point_table import PointTable
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class RandomTableConfig:
     """What can be set."""
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.seeding import seeded
@@ -33,7 +34,7 @@ from offline_actrep.representations.outcomes import Outcomes, outcomes
 from offline_actrep.representations.point_table import PointTable
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class ReconstructionConfig:
     """What can be set; what learning shares with MERLION has MERLION's defaults."""
 

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from offline_actrep.core.log import Log
 from offline_actrep.core.progress import OnStep
+from offline_actrep.core.settings import STRICT
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.features import FeatureConfig, ObservationFeatures
 from offline_actrep.nets.mlp import mlp
@@ -50,7 +51,7 @@ from offline_actrep.representations.outcomes import FEW_ACTIONS, Outcomes, outco
 from offline_actrep.representations.point_table import PointTable
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class TransitionConfig:
     """What can be set; all but the rate that MERLION has too has MERLION's defaults."""
 

@@ -29,9 +29,9 @@ def test_rows_are_taken_in_even_parts_of_few_outputs(
     monkeypatch.setattr(heads, "AT_ONCE", 100)
     found = parts(n_rows, n_actions)
     assert [row for rows in found for row in range(n_rows)[rows]] == list(range(n_rows))
-    sizes = [rows.stop - rows.start for rows in found]
-    assert max(sizes) <= max(1, 100 // n_actions) and max(sizes) - min(sizes) <= 1
-    assert len(found) == 1 if n_rows * n_actions <= 100 else len(found) > 1
+    sizes, most = [rows.stop - rows.start for rows in found], max(1, 100 // n_actions)
+    assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
+    assert (len(found) == 1) == (n_rows <= most)
 
 
 def test_choices_stand_side_by_side() -> None:
