@@ -150,9 +150,7 @@ def refusing(as_json: bool) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        ValueError, OSError, ImportError
-    ) as error:  # fmt: skip
+    except (ValueError, OSError, ImportError) as error:
         _tell("refused", error, as_json)
         raise typer.Exit(REFUSED) from error
     except WorkerDied as error:

@@ -1,20 +1,18 @@
 """What is asked of a bench: which part, where things lie, and who is told."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.dataset import OnStage
+from offline_actrep.files.alone import hold
 from offline_actrep.run import OnEvent
 
 OnNote = Callable[[str], None]
 """Is told a line."""
-LOCK = ".bench.lock"
-"""A file that stays; only a lock that a process holds on it says anything."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ def alone(places: Places) -> Iterator[None]:
         for folder in sorted({places.out, places.publish}):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                locks.enter_context(FileLock(folder / LOCK, timeout=0))
-            except Timeout as error:
+                locks.callback(os.close, hold(folder))
+            except ValueError as error:
                 raise ValueError(
                     f"another bench writes into {folder}: wait for it, or give this one folders "
                     "of its own (--out, --publish)"

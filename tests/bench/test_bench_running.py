@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from offline_actrep.bench.checking import DIFFERS, SAME_BITS, WITHIN, check, compared
 from offline_actrep.bench.data import CellData, cell_data, make_log, read_cell_log, references
-from offline_actrep.bench.job import Job, Only, Places, Told, alone
+from offline_actrep.bench.job import Job, Only, Places, Told
 from offline_actrep.bench.plan import Cell, read_bench
 from offline_actrep.bench.rows import Row, read_rows, write_rows
 from offline_actrep.bench.running import run_bench, wanted
@@ -129,21 +129,14 @@ def test_what_has_its_row_is_not_run_again(finished: Job, tmp_path: Path) -> Non
     assert read_rows(job.places.rows) == rows
 
 
-def test_outdated_rows_are_run_again(finished: Job, tmp_path: Path) -> None:
-    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
+@pytest.mark.parametrize("change", [{"config_hash": "other"}, {"data_hash": "another"}])
+def test_rows_of_other_settings_or_of_two_logs_are_run_again(
+    change: dict[str, Any], finished: Job, tmp_path: Path
+) -> None:
+    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"]))
     rows = read_rows(finished.places.rows)
     one = rows["BC", PLAIN, 1]
-    stale = replace(one, config_hash="other", mean_return=0.5)
-    write_rows(job.places.rows, (rows | {one.key: stale}).values())
-    assert [row.key for row in run_bench(job)] == [one.key]
-    assert found_in(read_rows(job.places.rows)[one.key]) == found_in(one)
-
-
-def test_rows_of_two_logs_are_mended(finished: Job, tmp_path: Path) -> None:
-    job = elsewhere(finished, tmp_path, only=Only(methods=["BC"], sweeps=False))
-    rows = read_rows(finished.places.rows)
-    one = rows["BC", PLAIN, 1]
-    stale = replace(one, data_hash="another", mean_return=0.5)
+    stale = replace(one, mean_return=0.5, **change)
     write_rows(job.places.rows, (rows | {one.key: stale}).values())
     assert [row.key for row in run_bench(job)] == [one.key]
     assert found_in(read_rows(job.places.rows)[one.key]) == found_in(one)
@@ -430,13 +423,28 @@ def test_the_command_refuses(finished: Job, tmp_path: Path) -> None:
     assert code == 2 and "run the bench first" in said["error"]
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from offline_actrep.bench.job import Places, alone
+with alone(Places(Path("unused"), Path(sys.argv[1]), Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such lock there")
 def test_two_benches_do_not_write_the_same_rows(finished: Job, tmp_path: Path) -> None:
     job = elsewhere(finished, tmp_path)
     write_rows(job.places.rows, read_rows(finished.places.rows).values())
-    with alone(replace(job.places, out=tmp_path / "other")):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(job.places.publish)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
         code, said = call(job)
         assert code == 2 and f"another bench writes into {job.places.publish}" in said["error"]
         assert call(job, "--report")[0] == 0, "drawing writes no row"
+        other.kill()
     assert call(job)[0] == 0
 
 
