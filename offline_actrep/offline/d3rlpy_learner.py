@@ -14,17 +14,17 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import nn
+from torch import Tensor, nn
 
 from offline_actrep.core.actions import AllowedActions
 from offline_actrep.nets.computing import CPU, numbered
-from offline_actrep.nets.seeding import seeded
 from offline_actrep.offline.heads import adam
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
 
 with contextlib.redirect_stderr(io.StringIO()):  # gym prints a notice when it is imported
     import d3rlpy
     from d3rlpy.algos import BCQConfig, CQLConfig, IQLConfig, PLASConfig, TD3PlusBCConfig
+    from d3rlpy.algos.qlearning.torch.bcq_impl import BCQModules
     from d3rlpy.dataset import TransitionMiniBatch
     from d3rlpy.models import VectorEncoderFactory
     from d3rlpy.optimizers import OptimizerFactory, register_optimizer_factory
@@ -63,14 +63,15 @@ class D3rlpyLearner(AbstractPointLearner):
         observations: Float32[np.ndarray, "B S"],
         allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        """Where it goes; d3rlpy's policies do not see what is allowed.
-
-        BCQ draws its candidates anew in each call, from the same seed: a state that is asked about
-        alone may get another point than in a batch, or than at another place of it.
-        """
+        """Where it goes; d3rlpy's policies do not see what is allowed."""
         del observations, allowed
-        with seeded(0):
-            return self.algo.predict(features)
+        assert self.algo.impl is not None
+        if isinstance(modules := self.algo.impl.modules, BCQModules):
+            states, same = torch.from_numpy(features), torch.Generator().manual_seed(0)
+            size = (self.config.n_action_samples, 2 * self.algo.action_size)
+            latents = torch.randn(size, generator=same).clamp(-0.5, 0.5)
+            return best_of(modules, states.to(self.device), latents.to(self.device))
+        return self.algo.predict(features)
 
     def value(
         self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]
@@ -81,6 +82,26 @@ class D3rlpyLearner(AbstractPointLearner):
         impl = self.algo.impl
         assert impl is not None
         return impl.modules.get_torch_modules()
+
+
+@torch.no_grad()
+def best_of(
+    modules: BCQModules, states: Float32[Tensor, "B F"], latents: Float32[Tensor, "N L"]
+) -> Float32[np.ndarray, "B E"]:
+    """Where BCQ goes: its imitator makes a point of each latent, its actor moves them, its first
+    critic picks the best.
+
+    All states share the latents. d3rlpy's `predict` draws other ones for every place of a batch,
+    so that where a state goes hangs on where it stands.
+    """
+    n_states, n_drawn = len(states), len(latents)
+    states = states.repeat_interleave(n_drawn, dim=0)
+    imitated = modules.vae_decoder(states, latents.repeat(n_states, 1))
+    points = modules.policy(states, imitated).squashed_mu
+    values = modules.q_funcs[0](states, points).q_value.view(n_states, n_drawn)
+    at = values.argmax(dim=1, keepdim=True).unsqueeze(2)
+    points = points.view(n_states, n_drawn, points.shape[1])
+    return points.take_along_dim(at, dim=1)[:, 0].cpu().numpy()
 
 
 def mini_batch(batch: Batch) -> TransitionMiniBatch:

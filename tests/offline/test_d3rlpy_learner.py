@@ -108,6 +108,35 @@ def test_d3rlpy_trains_with_it_saves_it_and_loads_it(points: Relabelled, tmp_pat
     assert np.array_equal(loaded.predict(seen), algo.predict(seen))
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_state_alone_goes_where_it_goes_in_company(name: str, points: Relabelled) -> None:
+    """BCQ draws; d3rlpy's own draws anew for every place of a batch."""
+    config = LearnerConfig(hidden=(8, 8), batch_size=16, n_action_samples=5, action_flexibility=0.5)
+    made, seen = learner(name, config), points.log.observations[:40].copy()
+    columns = learning_columns(points, ObservationFeatures(3, FeatureConfig()), 1.0, 0.9)
+    with seeded(0):
+        for _ in range(20):
+            made.update(columns.batch(np.arange(16)))
+    whole = made.points(seen, seen)
+    assert whole.dtype == np.float32 and whole.std(axis=0).max() > 1e-3
+    turned = made.points(seen[::-1].copy(), seen[::-1].copy())[::-1]
+    alone = np.concatenate([made.points(row[None], row[None]) for row in seen])
+    assert np.abs(turned - whole).max() < 1e-5 and np.abs(alone - whole).max() < 1e-5
+    assert made.points(seen[:0], seen[:0]).shape == (0, 2)
+
+
+def test_bcq_goes_to_the_best_of_what_its_imitator_draws(
+    points: Relabelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As d3rlpy's does, if it draws for every state what ours draws once for all."""
+    config = LearnerConfig(hidden=(8, 8), n_action_samples=5, action_flexibility=0.5)
+    made, seen = learner("bcq", config), points.log.observations[:40]
+    ours = made.points(seen, seen)
+    once = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "randn", lambda *size, **_: once.repeat(size[0] // 5, 1))
+    assert np.abs(made.algo.predict(seen) - ours).max() < 1e-6
+
+
 def test_plas_learns_its_points_before_it_learns_where_to_go(points: Relabelled) -> None:
     made = learner("plas", LearnerConfig(hidden=(8,), batch_size=16, steps=10, warmup=0.35))
     columns = learning_columns(points, ObservationFeatures(3, FeatureConfig()), 1.0, 0.9)
