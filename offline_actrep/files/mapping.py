@@ -486,10 +486,13 @@ def _vector(mapping: LogMapping, field: str, schema: Schema) -> tuple[Part, ...]
 
 
 def _lists(field: str, name: str, kind: Kind) -> Cast:
-    """A column of lists as it is, in float32."""
-    inner = element_type(kind)
+    """A column of lists as it is, in float32; in text a number alone is a list of it."""
+    inner, column = element_type(kind), pl.col(name)
+    if kind == pl.String:
+        alone = column.cast(pl.Float64, strict=False).is_not_null()
+        column = pl.when(alone).then(pl.format("[{}]", column)).otherwise(column)
     if inner is None or not inner.is_numeric():
-        return cast_list(field, pl.col(name), kind, SINGLE)
+        return cast_list(field, column, kind, SINGLE)
     size = kind.size if isinstance(kind, pl.Array) else None
     target = pl.List(pl.Float32) if size is None else pl.Array(pl.Float32, size)
     return Cast(pl.col(name).cast(target, strict=False))

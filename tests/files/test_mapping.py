@@ -110,7 +110,7 @@ def test_what_cannot_be_cast_is_null_and_named() -> None:
         {
             "episode_id": [1.0, 2.5, float(2**53), -3.0],
             "step": ["0", "1", "2x", None],
-            "observation": ["[1, 2]", "[1, x]", "3", "[]"],
+            "observation": ["[1, 2]", "[1, x]", "x3", "[]"],
             "action": pl.Series([1, 2**63, 2, 3], dtype=pl.UInt64),
             "reward": ["0.5", "soon", "1e400", "inf"],
             "terminated": [0, 1, 2, None],
@@ -140,10 +140,18 @@ def test_what_cannot_be_cast_is_null_and_named() -> None:
             ("step", "2x"),
             ("terminated", "2"),
             ("action_probability", ""),
-            ("observation", "3"),
+            ("observation", "x3"),
         ],
         [],
     ]
+
+
+def test_one_bad_cell_does_not_cost_a_column_of_numbers() -> None:
+    """In a csv it makes text of all of them."""
+    frame = CANONICAL.with_columns(observation=pl.Series(["1.5", "n/a", "[2.5]"]))
+    rows = mapped(CANONICAL_MAPPING, frame)
+    assert rows["observation"].to_list() == [[1.5], None, [2.5]]
+    assert lost(rows) == [[], [("observation", "n/a")], []]
 
 
 @given(st.lists(st.none() | st.text(max_size=6), min_size=1, max_size=5))
