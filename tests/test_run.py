@@ -20,6 +20,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.core.policy import DecodedPolicy
 from offline_actrep.files.artifact import DONE, is_whole, read_json
 from offline_actrep.files.store import write_store
+from offline_actrep.offline.learner import REVISIONS
 from offline_actrep.offline.train import train
 from offline_actrep.recipe import read_recipe
 from offline_actrep.relabel import relabel
@@ -219,6 +220,16 @@ def test_only_what_hangs_on_a_change_gets_a_new_folder(
 
     was, is_now = keys(finished), keys(changed)
     assert {stage for stage in was if was[stage] != is_now[stage]} == remade
+
+
+def test_a_learner_made_anew_is_trained_again(
+    finished: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learners = finished.recipe.learners
+    was = [finished.policy(each, 0) for each in learners]
+    monkeypatch.setitem(REVISIONS, learners[0].method, 7)
+    is_now = [finished.policy(each, 0) for each in learners]
+    assert [old == new for old, new in zip(was, is_now, strict=True)] == [False, True]
 
 
 def test_an_empty_list_of_estimated_learners_estimates_none(

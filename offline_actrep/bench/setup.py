@@ -16,6 +16,7 @@ from offline_actrep.bench.plan import (
     stated,
 )
 from offline_actrep.files.artifact import digest
+from offline_actrep.offline.learner import REVISIONS
 from offline_actrep.recipe import (
     EvaluateRecipe,
     FeaturesRecipe,
@@ -75,9 +76,10 @@ def setup(
     judging = None
     if points is None and bench.estimate is not None and bench.estimated_on is not None:
         judging = _shared_points(bench, cell, bench.estimated_on)
+    revision = (REVISIONS[each.learner],) if each.learner in REVISIONS else ()
     facts = {
         "data": data.facts(),
-        "learner": [each.learner, stated(config)],
+        "learner": [each.learner, stated(config), *revision],
         "points": None if points is None else [points.method, _stated_points(points)],
         "gamma": world.gamma,
         "features": features(bench, data, cell).model_dump(mode="json"),

@@ -27,6 +27,9 @@ DISCRETE = ("discrete_cql", "discrete_bcq", "discrete_bc", "weighted_bc", *MASKE
 """Learners of ids."""
 IMITATING = frozenset({"discrete_bc", "weighted_bc", "masked_weighted_bc"})
 """Learners that never look at a next state."""
+REVISIONS: dict[str, int] = {"bcq": 2}
+"""How many ways a learner has had of making a policy of the same settings, where more than one; it
+goes into the keys of what is kept, so that a policy or a row of before is not taken for today's."""
 
 
 @dataclass(frozen=True, config=STRICT)

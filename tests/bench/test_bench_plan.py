@@ -18,7 +18,7 @@ from offline_actrep.bench.plan import (
 from offline_actrep.bench.running import setups_of, wanted
 from offline_actrep.bench.setup import pipeline
 from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, trial_setups, trials_hash
-from offline_actrep.offline.learner import MASKED, LearnerConfig
+from offline_actrep.offline.learner import MASKED, REVISIONS, LearnerConfig
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 SMALL = (PIPELINES / "bench_small.toml").read_text(encoding="utf-8")
@@ -167,6 +167,22 @@ def test_the_hash_follows_what_matters(tmp_path: Path) -> None:
     assert judged["BC"] != plain["BC"], "FQE sees other actions"
     for change in (("episodes = 4", "episodes = 5"), ("gamma = 0.97", "gamma = 0.9")):
         assert not set(hashes(change).values()) & set(plain.values())
+
+
+def test_a_learner_made_anew_has_another_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, cell = read(tmp_path), Cell("maze", "medium")
+
+    def hashes() -> dict[str, tuple[str, str]]:
+        found = setups_of(bench, NOTHING_TUNED, cell, cell_data(bench, cell))
+        return {name: (each.hash, each.trained_hash) for name, each in found.items()}
+
+    plain = hashes()
+    monkeypatch.setitem(REVISIONS, "cql", 7)
+    other = hashes()
+    assert other["BC"] == plain["BC"]
+    assert not set(other["MERLION-CQL"]) & set(plain["MERLION-CQL"])
 
 
 def test_a_sweep_has_the_plain_log_where_the_world_is_as_it_is(tmp_path: Path) -> None:
