@@ -176,7 +176,7 @@ class Dataset:
         key = digest(
             "checkpoints",
             VERSION,
-            self.recipe.world.model_dump(mode="json"),
+            self.recipe.world.facts(),
             self.recipe.features.model_dump(mode="json"),
             None if online is None else online.model_dump(mode="json"),
         )
@@ -192,7 +192,7 @@ class Dataset:
         kept = self.recipe.model_dump(
             mode="json", exclude={"about", "sample_rows", "cloning_steps"}
         )
-        return digest("dataset", VERSION, kept)
+        return digest("dataset", VERSION, kept | {"world": self.recipe.world.facts()})
 
     def policies(self) -> dict[str, AbstractPolicy]:
         """The checkpoints by name."""

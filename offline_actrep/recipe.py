@@ -22,7 +22,7 @@ from offline_actrep.online.learners import JUDGE_POINTS, POINTS, OnlineConfig
 from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.ope.fqe import FqeConfig
 from offline_actrep.representations.catalog import checked_settings
-from offline_actrep.simulators.catalog import WORLDS, make
+from offline_actrep.simulators.catalog import REVISIONS, WORLDS, make
 from offline_actrep.simulators.wrappers import ChangingConfig
 
 
@@ -113,6 +113,11 @@ class WorldRecipe(Strict):
         for key in self.settings:
             _one_of(self, f"setting of the world {self.name!r}:", key, taken)
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """What tells this world from all others, those of earlier rules included; for keys."""
+        revision = {"revision": REVISIONS[self.name]} if self.name in REVISIONS else {}
+        return self.model_dump(mode="json") | revision
 
     def make(self, n_worlds: int) -> AbstractSimulator:
         """B of these worlds."""

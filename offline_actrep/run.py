@@ -139,7 +139,7 @@ class Layout:
         about = source.model_dump(mode="json", exclude={"path", "action_table"})
         if source.complete_journey is not None:
             about["complete_journey"].pop("folder")
-        played = None if source.collect is None or world is None else world.model_dump(mode="json")
+        played = None if source.collect is None or world is None else world.facts()
         return digest("log", VERSION, about, played, contents)
 
     def points(self, representation: RepresentationRecipe, seed: int) -> Path:
@@ -151,7 +151,7 @@ class Layout:
             representation.method,
             self.representation_settings(representation),
             self.recipe.features.model_dump(mode="json"),
-            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+            None if self.recipe.world is None else self.recipe.world.facts(),
             seed,
         )
         return self.folder / "points" / f"{representation.name}-seed{seed}-{key}"
@@ -172,7 +172,7 @@ class Layout:
             *((learner.steps, learner.worlds) if isinstance(learner, OnlineLearnerRecipe) else ()),
             self.recipe.features.model_dump(mode="json"),
             self.recipe.evaluate.model_dump(mode="json", exclude={"episodes"}),
-            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+            None if self.recipe.world is None else self.recipe.world.facts(),
             seed,
             *(("critic",) if self.keeps_critic(learner) else ()),
         )
@@ -223,7 +223,7 @@ class Layout:
             "references",
             read_json(self.log / DONE)["key"],
             self.recipe.evaluate.episodes,
-            None if self.recipe.world is None else self.recipe.world.model_dump(mode="json"),
+            None if self.recipe.world is None else self.recipe.world.facts(),
         )
         return self.folder / "references" / key
 

@@ -72,7 +72,7 @@ class CellData:
         """All that the log depends on, for hashes."""
         told = {"name", "about", "sample_rows", "cloning_steps", "seed"}
         base = self.base.model_dump(mode="json", exclude=told)
-        return {"base": base, "world": self.world.model_dump(mode="json"), "seed": self.seed}
+        return {"base": base, "world": self.world.facts(), "seed": self.seed}
 
 
 def cell_data(bench: BenchRecipe, cell: Cell, seed: int | None = None) -> CellData:
@@ -215,7 +215,7 @@ def _known(bench: BenchRecipe, data: CellData) -> dict[str, Any] | None:
 
 def _played(data: CellData, place: Path) -> dict[str, Any]:
     folder = place / "references"
-    key = digest("references", VERSION, data.world.model_dump(mode="json"), REFERENCE_EPISODES)
+    key = digest("references", VERSION, data.world.facts(), REFERENCE_EPISODES)
     if is_whole(folder) and read_json(folder / DONE)["key"] == key:
         return read_json(folder / "references.json")
     world = data.world.make(64)

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 DONE = "artifact.json"
 """The file that a folder gets last; a folder without it is not an artifact."""
+UNFINISHED = "artifact.unfinished"
+"""The file that a folder holds while it is written or removed: it is ours, and may be removed."""
 
 
 def digest(*parts: object) -> str:
@@ -32,18 +34,66 @@ def sha256(file: Path) -> str:
 def new_artifact(folder: Path, about: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to write into; it takes its name only when the block ends without an error.
 
-    `about` goes into `artifact.json`: what the artifact was made from. What an earlier, killed
-    attempt left under the temporary name is removed first.
+    `about` goes into `artifact.json`: what the artifact was made from. An earlier artifact of the
+    same kind is replaced, and what a killed attempt left under the temporary name is removed.
+
+    Raises:
+        ValueError: as `may_become` does.
     """
-    draft = folder.with_name(folder.name + ".tmp")
-    if draft.exists():
-        shutil.rmtree(draft)
+    may_become(folder, about.get("kind"))
+    draft = _draft(folder)
+    _remove(draft)
     draft.mkdir(parents=True)
+    (draft / UNFINISHED).touch()
     yield draft
     write_json(draft / DONE, about)
-    if folder.exists():
-        shutil.rmtree(folder)
+    (draft / UNFINISHED).unlink()
+    _remove(folder)
     os.replace(draft, folder)
+
+
+def may_become(folder: Path, kind: str | None) -> None:
+    """Refuses to put an artifact in the place of what is none, before the work that makes it.
+
+    Raises:
+        ValueError: the folder, or the one it is written in, holds what this program did not write,
+            or an artifact of another kind.
+    """
+    for place in (folder, _draft(folder)):
+        held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
+        if place.exists() and not place.is_dir():
+            got = "a file"
+        elif not held or UNFINISHED in held:
+            continue
+        elif DONE not in held:
+            got = f"one with {held[0]!r}"
+        elif place == folder and (found := read_json(place / DONE).get("kind")) != kind:
+            got = f"a {found}"
+        else:
+            continue
+        raise ValueError(
+            f"{place}: expected a new folder, or one with a {kind} to replace, got {got}. To mend "
+            "it: name another folder, or remove it."
+        )
+
+
+def _draft(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".tmp")
+
+
+def _remove(folder: Path) -> None:
+    """All of a folder that is ours; killed half-way, it stays known as ours and as unfinished."""
+    if not folder.exists():
+        return
+    if is_whole(folder):
+        os.replace(folder / DONE, folder / UNFINISHED)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != UNFINISHED:
+            entry.unlink()
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def is_whole(folder: Path) -> bool:

@@ -30,6 +30,9 @@ WORLDS: dict[str, Callable[..., AbstractSimulator]] = {
     "mining_grid": MiningGrid,
     "dialogue": Dialogue,
 }
+REVISIONS: dict[str, int] = {"dialogue": 2}
+"""How many sets of rules a world has had under one name, where more than one; it goes into the keys
+of logs, policies and results, so that those of before are not taken for today's."""
 
 
 def env_id(name: str) -> str:

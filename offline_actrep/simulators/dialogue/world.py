@@ -14,9 +14,9 @@ Observation `[392]` float32 of 0 and 1: row counts, belief, requests, the user's
 Action: index into the vocabulary; its features are its pairs of act and slot.
 Reward: -1 a turn; instead of it 80 or -40 with the end, by success as the user or the evaluator
 sees it.
-Ends: terminated when the user leaves content or gives up; truncated after 20 turns, when it leaves
-without having heard the last one. That turn pays the final reward, too, as in ConvLab. How many
-turns are left is not observed.
+Ends: terminated when the user leaves content, gives up, or leaves after 20 turns without having
+heard the last one. As in ConvLab that turn pays the final reward, after which there is none to come:
+it is an end, and never a cut. How many turns are left is not observed.
 """
 
 from collections.abc import Callable
@@ -155,8 +155,7 @@ class Dialogue(AbstractSimulator):
                 over[world] = True
                 rewards[world] = self._judge(world)
         self.clock += 1
-        truncated = over & (self.clock >= HORIZON)
-        return self._observe(), rewards, over & ~truncated, truncated
+        return self._observe(), rewards, over, np.zeros(self.num_envs, bool)
 
     def _judge(self, world: int) -> float:
         for judge, succeeded in self._succeeded.items():

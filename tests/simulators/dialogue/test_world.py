@@ -54,8 +54,8 @@ def test_a_turn_costs_one_and_silence_loses() -> None:
     world.reset(seed=0)
     for turn in range(1, HORIZON + 1):
         _, rewards, terminated, truncated, info = world.step(np.full(20, WELCOME))
-        assert not terminated.any()
-        assert truncated.all() == (turn == HORIZON)
+        assert terminated.tolist() == [turn == HORIZON] * 20
+        assert not truncated.any(), "the final reward is paid: nothing is to come"
         assert set(rewards) == {FAILURE_REWARD if turn == HORIZON else -1.0}
         assert not info["user_success"].any()
     observations, rewards, terminated, truncated, _ = world.step(np.full(20, WELCOME))
