@@ -356,18 +356,22 @@ def maze_wanderer(action_set: ActionSet) -> AbstractBehaviour:
 
 
 def maze_follower(action_set: ActionSet) -> AbstractBehaviour:
-    """Follows the route poorly: draws among the quarter of all actions that are best aligned."""
+    """Follows the route loosely: draws among the quarter of all actions that are best aligned.
+
+    By itself it gets there; the noise of a mixture makes a poor player of it.
+    """
     return WayPoints(action_set, MAZE_ROUTE, best=len(action_set) // 4)
 
 
 def maze_mixture(action_set: ActionSet) -> AbstractBehaviour:
-    """70 % of episodes wander between random points, 30 % follow the route poorly; half noise."""
+    """70 % of episodes wander between random points, 30 % follow the route loosely; half noise."""
     parts = (maze_wanderer(action_set), maze_follower(action_set))
     return Noisy(EpisodeMixture(parts, (0.7, 0.3)), 0.5)
 
 
 def maze_expert(action_set: ActionSet) -> AbstractBehaviour:
-    """Follows the route with the best-aligned action and no noise: the best policy known."""
+    """Follows the route with the best-aligned action and no noise; near the best known, which is
+    the maze's own `expert`."""
     return WayPoints(action_set, MAZE_ROUTE, best=1)
 
 

@@ -143,6 +143,7 @@ def coverage(log: Log, *, seed: int = 0) -> Coverage:
     if propensities is None:
         raise ValueError("coverage needs logged propensities: this log has none")
     n_actions = len(log.action_set)
+    choices = n_actions if log.allowed is None else np.diff(log.allowed.offsets)
     counts = np.bincount(log.actions, minlength=n_actions)
     cells = _cells(log, seed)
     seen = np.unique(cells * n_actions + log.actions)
@@ -152,7 +153,7 @@ def coverage(log: Log, *, seed: int = 0) -> Coverage:
         actions_a_cell=float(np.median(np.bincount(seen // n_actions)) / n_actions),
         least_propensity=float(propensities.min()),
         median_propensity=float(np.median(propensities)),
-        meant=float((propensities >= 10 / n_actions).mean()),
+        meant=float((propensities * choices >= 10).mean()),
     )
 
 

@@ -36,6 +36,7 @@ from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.describe import described, names
 from offline_actrep.evaluate import estimate as estimate_policy
 from offline_actrep.evaluate import evaluate as evaluate_policy
+from offline_actrep.files.artifact import may_become
 from offline_actrep.nets.features import FeatureConfig, fourier_columns
 from offline_actrep.offline.learner import CONTINUOUS, DISCRETE
 from offline_actrep.offline.train import train as train_learner
@@ -105,6 +106,7 @@ def fit(
 ) -> None:
     """Fit a representation: a point for every action in every state."""
     with refusing(as_json):
+        may_become(out, "representation")
         read = log_of(log, columns, actions)
         with bar(f"fit {method}") as on_step:
             made = fit_representation(
@@ -180,6 +182,7 @@ def train(
 ) -> None:
     """Train a policy on a log, on points or on ids."""
     with refusing(as_json):
+        may_become(out, "policy")
         read = log_of(log, columns, actions)
         data: Log | Relabelled = read
         if points is not None:
@@ -215,6 +218,7 @@ def train_online_in(
 ) -> None:
     """Train a policy that acts while it learns, on points or (discrete_...) on ids."""
     with refusing(as_json):
+        may_become(out, "policy")
         played = world_of(world, preset)
         names = played.observation_names
         made = None

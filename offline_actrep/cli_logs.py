@@ -26,7 +26,7 @@ from offline_actrep.convert import Conversion, dry_run
 from offline_actrep.convert import convert as convert_log
 from offline_actrep.convert import explain as explain_log
 from offline_actrep.core.settings import checked
-from offline_actrep.files.artifact import read_json
+from offline_actrep.files.artifact import may_become, read_json
 from offline_actrep.files.exchange.catalog import import_log
 from offline_actrep.files.exchange.d3rlpy import write_d3rlpy
 from offline_actrep.files.exchange.minari import minari_dataset
@@ -253,6 +253,7 @@ def propensities(
     propensities, where there are any, are compared with them.
     """
     with refusing(as_json), bar("propensities") as on_step:
+        may_become(out, "propensities")
         read = log_of(log, columns, actions)
         made = estimate_propensities(
             read,

@@ -255,11 +255,11 @@ def _propensities(tally: Tally, n_actions: int) -> dict[str, Any] | None:
     """How far the logged probabilities reach; None where they were not logged."""
     if not tally.propensities.bins:
         return None
-    values, counts = tally.propensities.ranked()
+    logged, n_rows = tally.propensities, sum(tally.propensities.bins.values())
     once, twice = tally.inverse
     return {
-        "meant": float(counts[values >= 10 / n_actions].sum() / counts.sum()),
-        "below_uniform": float(counts[values < 1 / n_actions].sum() / counts.sum()),
+        "meant": 1.0 - logged.below(10 / n_actions) / n_rows,
+        "below_uniform": logged.below(1 / n_actions) / n_rows,
         "effective_rows_of_uniform": once**2 / twice,
     }
 

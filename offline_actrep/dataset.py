@@ -94,6 +94,11 @@ class OnlineRecipe(Strict):
     @model_validator(mode="after")
     def _known(self) -> "OnlineRecipe":
         online_settings(self.learner, self.settings)
+        if self.checkpoint_every < self.worlds:
+            raise ValueError(
+                f"checkpoint_every = {self.checkpoint_every} is less than one step of all "
+                f"{self.worlds} worlds: take more, or fewer worlds"
+            )
         return self
 
 

@@ -34,14 +34,15 @@ def play(
     A policy's probabilities are 1. The seed fixes the worlds' noise and the behaviour's draws.
 
     Raises:
-        ValueError: the actor's catalogue is not the world's.
+        ValueError: the actor's catalogue is not the world's, or it takes an action that is not
+            allowed.
     """
     actor.action_set.must_equal(world.action_set, "the policy", "the world")
     acting, worlds = np.random.SeedSequence(seed).spawn(2)
     generator = np.random.default_rng(acting)
     world.reseed(worlds)
     fresh = np.ones(world.num_envs, bool)
-    observations = world.restart(fresh)
+    observations, _ = world.reset()
     while True:
         allowed = world.allowed()
         if isinstance(actor, AbstractBehaviour):
@@ -51,6 +52,7 @@ def play(
         else:
             actions = actor.choose(observations, allowed)
             probabilities = np.ones(len(actions))
+        actions = world.checked(actions, allowed)
         following, rewards, terminated, truncated = world.advance(actions)
         yield Transitions(
             fresh,

@@ -14,6 +14,7 @@ from offline_actrep.core.log import Log
 from offline_actrep.evaluate import evaluate
 from offline_actrep.offline.train import train
 from offline_actrep.simulators.maze import Maze
+from offline_actrep.simulators.wrappers import ChangingConfig, wrapped
 
 
 def room(cloning: float) -> Headroom:
@@ -98,6 +99,15 @@ def test_meant_actions_are_ten_times_as_probable_as_uniform_ones() -> None:
     world = Maze(4, actuators=4)
     assert coverage(collect(Uniform(world.action_set), world, rows=100, seed=0)).meant == 0.0
     assert coverage(collect(Expert(world), world, rows=20, seed=0)).meant == 1.0
+
+
+def test_where_few_actions_are_allowed_a_uniform_one_is_not_meant() -> None:
+    """Its probability is about one in three there, more than ten in sixty-four."""
+    world = wrapped(Maze(4, actuators=6), changing_actions=ChangingConfig(0.05, "step"))
+    log = collect(Uniform(world.action_set), world, rows=100, seed=0)
+    assert log.action_probabilities is not None
+    assert (log.action_probabilities > 10 / 64).mean() > 0.9
+    assert coverage(log).meant == 0.0
 
 
 def test_without_propensities_there_is_no_coverage() -> None:

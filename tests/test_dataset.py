@@ -213,6 +213,7 @@ def test_a_clone_that_comes_too_near_is_called_too_easy(made: Dataset) -> None:
         ('learner = "a2c"', 'learner = "dqn"', "unknown online learner 'dqn'"),
         ("n_steps = 8", "n_stps = 8", "a2c has no setting 'n_stps'; near it: n_steps"),
         ("noise = 0.25", "noise = 1.25", "noise: "),
+        ("checkpoint_every = 128", "checkpoint_every = 3", "less than one step of all 4 worlds"),
         ("rows = 300", "row = 300", "row: unknown key; near it: rows"),
         ("weight = 2", "weight = 0", "parts.2.weight: "),
     ],

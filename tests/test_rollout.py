@@ -72,6 +72,20 @@ def returns(world: AbstractSimulator, episodes: int, seed: int = 0, gamma: float
     return episode_returns(actor, world, episodes=episodes, seed=seed, gamma=gamma)
 
 
+class Deaf(FirstAllowed):
+    """Does what it likes."""
+
+    def choose(self, observations: np.ndarray, allowed: AllowedActions | None = None) -> np.ndarray:
+        return np.zeros(len(observations), np.int64)
+
+
+def test_what_is_not_allowed_is_not_played() -> None:
+    world = Countdown(4, (3,))
+    with pytest.raises(ValueError, match="action 0 is not allowed in world 0"):
+        episode_returns(Deaf(world.action_set), world, episodes=4, seed=0)
+    assert not world.actions
+
+
 @pytest.mark.parametrize(("gamma", "expected"), [(1.0, 6.0), (0.5, 1 + 1 + 0.75), (0.0, 1.0)])
 def test_returns_by_hand(gamma: float, expected: float) -> None:
     assert returns(Countdown(4, (3,)), 10, gamma=gamma).tolist() == [expected] * 10

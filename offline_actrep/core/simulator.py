@@ -112,14 +112,7 @@ class AbstractSimulator(gym.vector.VectorEnv):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """gymnasium's step; worlds that ended in the last step begin anew and pay nothing."""
-        chosen = np.asarray(actions, np.int64)
-        wrong = (chosen < 0) | (chosen >= len(self.action_set))
-        if chosen.shape != (self.num_envs,) or wrong.any():
-            raise ValueError(
-                f"actions must be {self.num_envs} dense indices 0..{len(self.action_set) - 1}, "
-                f"got {chosen[wrong][:3].tolist() if wrong.any() else chosen.shape}"
-            )
-        self._refuse_forbidden(chosen)
+        chosen = self.checked(actions, self.allowed())
         fresh = self._ended
         observations, rewards, terminated, truncated = self.advance(chosen)
         if fresh.any():
@@ -130,13 +123,38 @@ class AbstractSimulator(gym.vector.VectorEnv):
         return observations, rewards, terminated, truncated, self.info()
 
     @final
-    def _refuse_forbidden(self, actions: Int64[np.ndarray, " B"]) -> None:
-        allowed = self.allowed()
+    def checked(
+        self, actions: np.ndarray, allowed: AllowedActions | None
+    ) -> Int64[np.ndarray, " B"]:
+        """The actions, seen to be what the worlds can take.
+
+        Args:
+            actions: one a world.
+            allowed: what `allowed()` says; a world that ended in the last step may ignore it.
+
+        Raises:
+            ValueError: not a dense index a world, or one that is not allowed there.
+        """
+        chosen = np.asarray(actions)
+        if chosen.shape != (self.num_envs,) or chosen.dtype.kind not in "iu":
+            raise self._no_actions(f"{chosen.dtype} of shape {chosen.shape}")
+        wrong = (chosen < 0) | (chosen >= len(self.action_set))
+        if wrong.any():
+            raise self._no_actions(str(chosen[wrong][:3].tolist()))
+        chosen = chosen.astype(np.int64, copy=False)
         if allowed is None:
-            return
-        wrong = np.flatnonzero(~allowed.holds(actions) & ~self._ended)
-        if len(wrong):
+            return chosen
+        forbidden = np.flatnonzero(~allowed.holds(chosen) & ~self._ended)
+        if len(forbidden):
+            world = int(forbidden[0])
             raise ValueError(
-                f"action {actions[wrong[0]]} is not allowed in world {wrong[0]}, which may choose "
-                f"among {len(allowed.row(int(wrong[0])))}: see allowed()"
+                f"action {chosen[world]} is not allowed in world {world}, which may choose "
+                f"among {len(allowed.row(world))}: see allowed()"
             )
+        return chosen
+
+    def _no_actions(self, got: str) -> ValueError:
+        return ValueError(
+            f"actions must be {self.num_envs} dense indices 0..{len(self.action_set) - 1}, "
+            f"got {got}"
+        )

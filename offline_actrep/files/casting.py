@@ -15,6 +15,9 @@ EXACT = 1 << 53
 """Whole floats below it stand for one whole number each."""
 
 _BETWEEN = "\x1f"
+_ITEM = r"""(?:"[^"\\]*"|'[^'\\]*'|[^,"'\s][^,]*)"""
+_ITEMS = rf"^\s*{_ITEM}\s*(?:,\s*{_ITEM}\s*)*$"
+_QUOTED = r"""^(?:"(.*)"|'(.*)')$"""
 
 
 @dataclass(frozen=True)
@@ -215,12 +218,13 @@ def _time(column: pl.Expr, kind: Kind) -> pl.Expr | None:
 def iso_time(column: pl.Expr) -> pl.Expr:
     """Text in ISO 8601 as Datetime in microseconds: with a zone in UTC, else as it stands."""
     told = column.str.replace(" ", "T", literal=True).str.replace(r"\s*(Z|UTC)$", "+00:00")
-    zoned = told.str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False
+    zoned = (
+        told.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+        for form in ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
     )
     return pl.coalesce(
         told.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False),
-        zoned.dt.replace_time_zone(None),
+        *(times.dt.replace_time_zone(None) for times in zoned),
         told.str.to_datetime("%Y-%m-%dT%H:%M", time_unit="us", strict=False),
         told.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
     )
@@ -233,10 +237,16 @@ def _in_utc(column: pl.Expr, kind: Kind) -> pl.Expr:
 
 
 def _listed(column: pl.Expr) -> pl.Expr:
-    """Text like `[1, 2]` or `["a", "b"]` as lists of text; null where it is none."""
+    """Text like `[1, 2]` or `["a", "b, c"]` as lists of text; null where it is none."""
     inside = column.str.extract(r"^\s*\[(.*)\]\s*$", 1)
-    cut = inside.str.split(",").list.eval(pl.element().str.strip_chars().str.strip_chars("\"'"))
+    cut = inside.str.split(",").list.eval(pl.element().str.strip_chars())
+    quoted = pl.when(inside.str.contains("[\"']")).then(inside)
+    whole = pl.when(quoted.str.contains(_ITEMS)).then(quoted)
+    items = whole.str.extract_all(_ITEM).list.eval(
+        pl.element().str.strip_chars().str.replace(_QUOTED, "$1$2")
+    )
     empty = pl.lit([], pl.List(pl.String))
+    cut = pl.when(quoted.is_null()).then(cut).otherwise(items)
     return pl.when(inside.str.strip_chars() == "").then(empty).otherwise(cut)
 
 

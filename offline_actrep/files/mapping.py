@@ -32,7 +32,7 @@ declared in `[types]` in their declared type, and the derived ones above them.
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -382,6 +382,10 @@ def plan(mapping: LogMapping, frame: pl.LazyFrame) -> Plan:
             observed = observe(of, schema, field)
             frame = frame.with_columns(**observed.codes)
             casts[field], names[field] = observed.cast, observed.names
+            if field == "next_observation":  # nothing at all: the row below tells
+                some = pl.any_horizontal(pl.col(part.column).is_not_null() for part in of)
+                values = pl.when(some).then(observed.cast.values)
+                casts[field] = replace(observed.cast, values=values)
             sources[field] = ", ".join(_in_words(mapping, part.column) for part in of)
     fields = {field: casts[field].values for field in FIELDS if field in casts}
     if mapping.session_rule is None:

@@ -49,6 +49,12 @@ class Histogram:
         names, counts = self._sorted()
         return _magnitude(names), counts
 
+    def below(self, value: float) -> int:
+        """How many values lie in bins below the value's own."""
+        values, counts = self.ranked()
+        own = Histogram.of(np.array([value])).ranked()[0]
+        return int(counts[values < own].sum())
+
     def bars(self, most: int) -> tuple[Float64[np.ndarray, " B_plus_1"], Float64[np.ndarray, " B"]]:
         """Edges and heights of at most so many equally wide bars.
 

@@ -87,6 +87,19 @@ class MazeConfig:
     best_return: float = float("nan")
     """Measured mean return of the best policy known."""
 
+    def __post_init__(self) -> None:
+        if self.plan_length < 1 or self.horizon < 1:
+            raise ValueError(
+                "a maze needs a plan_length and a horizon of 1 or more, got "
+                f"{self.plan_length} and {self.horizon}"
+            )
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise is a probability, got {self.noise}")
+        start = np.array([self.start])
+        square = Box(0.0, 1.0, 0.0, 1.0)
+        if not square.holds(start)[0] or any(wall.holds(start)[0] for wall in self.walls):
+            raise ValueError(f"a maze starts inside the square and in no wall, got {self.start}")
+
 
 _REGIONS = (
     Region(Box(0.70, 0.75, 0.85, 0.90), 10.0, once=True),

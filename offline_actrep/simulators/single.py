@@ -15,6 +15,8 @@ RenderMode = Literal["rgb_array"]
 class SingleWorld(gym.Env[np.ndarray, np.int64]):
     """One world of a batch of one, registered as `offline_actrep/<Name>-v0`.
 
+    As in all of gymnasium, a world whose first reset names no seed is unlike any other.
+
     Args:
         world: makes the batch: a class of simulators.
         render_mode: None or `rgb_array`.
@@ -31,6 +33,7 @@ class SingleWorld(gym.Env[np.ndarray, np.int64]):
     ) -> None:
         self.render_mode = render_mode
         self.worlds = world(1, **options)
+        self._unseeded = "seed" not in options
         self.observation_space = self.worlds.single_observation_space
         self.action_space = gym.spaces.Discrete(len(self.worlds.action_set))
 
@@ -39,6 +42,9 @@ class SingleWorld(gym.Env[np.ndarray, np.int64]):
     ) -> tuple[np.ndarray, dict[str, object]]:
         """A new episode; a seed begins the random numbers anew."""
         super().reset(seed=seed)
+        if seed is None and self._unseeded:
+            seed = int(self.np_random.integers(2**31))
+        self._unseeded = False
         observations, info = self.worlds.reset(seed=seed, options=options)
         return observations[0], {name: column[0] for name, column in info.items()}
 
@@ -46,8 +52,7 @@ class SingleWorld(gym.Env[np.ndarray, np.int64]):
         self, action: np.int64 | int
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
         """One decision."""
-        index = np.array([action], np.int64)
-        observations, rewards, terminated, truncated, info = self.worlds.step(index)
+        observations, rewards, terminated, truncated, info = self.worlds.step(np.array([action]))
         return (
             observations[0],
             float(rewards[0]),

@@ -24,8 +24,10 @@ Ends: terminated when the budget is used up (four slates ignored), truncated aft
 What the authors leave open and is assumed here, where possible as in their code: two subcategories
 a category; CPR capped (see `complementarity`) since the plain ratio of entropies has no value for a
 slate of one category; a budget of 200 minutes, of which an ignored slate takes 50 and a picked item
-4; users begin with interests cut to [-1, 1]. Left out: the small change of the budget by the
-quality of a picked item, less than a tenth of a minute on average.
+4; users begin with interests cut to [-1, 1]. Interests move as in the authors' code: by
+`0.3 (1 - |u|) e (e - u)`, up with probability `sum_k (1 + u_k) / 2 e_k` (cut to [0, 1]), and not as
+their text prints it, by `(1 - |u|) (1 - u)` times a step and with `(u . e + 1) / 2`. Left out: the
+change of the budget by the quality of a picked item, less than a tenth of a minute on average.
 """
 
 from dataclasses import dataclass, replace
@@ -65,7 +67,7 @@ CPR_WEIGHT = 5.0
 IGNORE_SCORE = 4.0
 """Score of picking nothing."""
 STEEPEST_STEP = 0.3
-"""Share of the way towards a picked item's vector that an interest of 0 moves."""
+"""How far an interest of 0 moves for a picked item whose vector is 1 there."""
 BUDGET = 200.0
 """Minutes that a session begins with."""
 PICK_COST = 4.0

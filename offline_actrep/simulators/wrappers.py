@@ -16,7 +16,10 @@ from offline_actrep.core.simulator import AbstractSimulator, Outcome
 
 
 class AbstractWrapper(AbstractSimulator):
-    """A world that passes everything on to an inner one; its own draws come from another stream."""
+    """A world that passes everything on to an inner one; its own draws come from another stream.
+
+    Both streams begin anew with seed 0 when it is made: seed it, and not what it is put on.
+    """
 
     def __init__(self, inner: AbstractSimulator) -> None:
         self.inner = inner

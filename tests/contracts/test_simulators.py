@@ -113,6 +113,21 @@ def test_the_single_form_refuses_what_is_no_action(name: str, options: dict, bey
 
 
 @each_unchanged
+def test_single_forms_without_a_seed_lead_other_lives(name: str, options: dict) -> None:
+    """As gymnasium's own do; a seed at the making is one, too."""
+
+    def lives(**seed: int) -> list[list[np.ndarray]]:
+        envs = [gym.make(env_id(name), **options, **seed).unwrapped for _ in range(3)]
+        return [[env.reset()[0] for _ in range(4)] for env in envs]
+
+    one, *others = lives(seed=3)
+    assert all(np.array_equal(one, other) for other in others)
+    if len({seen.tobytes() for seen in one}) > 1:  # what an episode begins with is drawn
+        found = lives()
+        assert not np.array_equal(found[0], found[1]) or not np.array_equal(found[0], found[2])
+
+
+@each_unchanged
 def test_the_single_form_is_one_of_the_batch(name: str, options: dict) -> None:
     env, world = gym.make(env_id(name), **options).unwrapped, make(name, 1, **options)
     first, _ = env.reset(seed=5)
@@ -313,8 +328,14 @@ def test_effects_are_a_row_an_action(name: str, options: dict) -> None:
 @each_world
 @pytest.mark.parametrize(
     "actions",
-    [np.zeros(N_WORLDS - 1, int), np.full(N_WORLDS, -1), np.full(N_WORLDS, 10**6), np.array(0)],
-    ids=["too few", "negative", "too large", "no batch"],
+    [
+        np.zeros(N_WORLDS - 1, int),
+        np.full(N_WORLDS, -1),
+        np.full(N_WORLDS, 10**6),
+        np.array(0),
+        np.full(N_WORLDS, 0.5),
+    ],
+    ids=["too few", "negative", "too large", "no batch", "no index"],
 )
 def test_what_is_no_action_is_refused(name: str, options: dict, actions: np.ndarray) -> None:
     world = make(name, N_WORLDS, **options)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from offline_actrep.files import artifact
 from offline_actrep.files.artifact import (
     DONE,
+    UNFINISHED,
     digest,
     is_whole,
+    may_become,
     new_artifact,
     read_json,
     read_tensors,
@@ -61,12 +63,64 @@ def test_an_error_inside_leaves_the_earlier_artifact_as_it_was(tmp_path: Path) -
 
 def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:
     stale = tmp_path / "points.tmp"
-    stale.mkdir()
-    (stale / "half.bin").write_bytes(b"half")
+    with pytest.raises(KeyboardInterrupt), new_artifact(tmp_path / "points", {}) as draft:
+        (draft / "half.bin").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert (stale / "half.bin").is_file()
     with new_artifact(tmp_path / "points", {}) as draft:
-        assert list(draft.iterdir()) == []
+        assert [file.name for file in draft.iterdir()] == [UNFINISHED]
     assert [file.name for file in (tmp_path / "points").iterdir()] == [DONE]
     assert not stale.exists()
+
+
+@pytest.mark.parametrize("name", ["thesis", "thesis.tmp"])
+def test_a_folder_of_others_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name / "part").mkdir(parents=True)
+    (tmp_path / name / "part" / "ch1.tex").write_text("all I have", encoding="utf-8")
+    said = f"{name}: expected a new folder, or one with a policy to replace, got one with 'part'"
+    with (
+        pytest.raises(ValueError, match=said),
+        new_artifact(tmp_path / "thesis", {"kind": "policy"}),
+    ):
+        raise AssertionError("nothing may be written")
+    assert (tmp_path / name / "part" / "ch1.tex").is_file()
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_and_an_artifact_of_another_kind_are_left_alone(tmp_path: Path) -> None:
+    with new_artifact(tmp_path / "points", {"kind": "representation"}):
+        pass
+    (tmp_path / "file").touch()
+    for name, got in (("points", "a representation"), ("file", "a file")):
+        with pytest.raises(ValueError, match=f"one with a policy to replace, got {got}"):
+            may_become(tmp_path / name, "policy")
+    may_become(tmp_path / "points", "representation")
+    (tmp_path / "empty").mkdir()
+    may_become(tmp_path / "empty", "policy")
+
+
+def test_killed_while_an_earlier_artifact_is_removed_nothing_half_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "log"
+    with new_artifact(folder, {"kind": "log"}) as draft:
+        for name in ("log.parquet", "actions.parquet"):
+            (draft / name).touch()
+    unlink = Path.unlink
+
+    def killed(file: Path, missing_ok: bool = False) -> None:
+        unlink(file, missing_ok)
+        if file.name.endswith(".parquet"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt), new_artifact(folder, {"kind": "log"}):
+            pass
+    assert len(list(folder.glob("*.parquet"))) == 1 and not is_whole(folder)
+    with new_artifact(folder, {"kind": "log"}) as draft:
+        (draft / "log.parquet").touch()
+    assert sorted(file.name for file in folder.iterdir()) == [DONE, "log.parquet"]
 
 
 def test_an_earlier_artifact_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def test_quantiles_are_three_percent_exact(values: list[float], share: float) ->
     assert found == pytest.approx(exact, rel=0.032, abs=1e-37)
 
 
+@pytest.mark.parametrize("n_actions", [80, 100, 1000, 1024])
+def test_a_value_is_not_below_itself(n_actions: int) -> None:
+    """Bins are named by their lower edge, which is below most of what they hold."""
+    held = Histogram.of(np.array([0.5, 1, 1, 20]) / n_actions)
+    assert [held.below(times / n_actions) for times in (0.5, 1, 10, 30)] == [0, 1, 3, 4]
+
+
 @given(st.lists(st.integers(-64, 64), min_size=1, max_size=50))
 def test_small_whole_numbers_are_exact(values: list[int]) -> None:
     found, counts = Histogram.of(np.array(values)).ranked()

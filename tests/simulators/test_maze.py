@@ -105,6 +105,21 @@ def test_a_number_of_actuators_out_of_range_is_refused(actuators: int) -> None:
         Maze(1, actuators=actuators)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"noise": 1.5}, "noise is a probability, got 1.5"),
+        ({"plan_length": 0}, "1 or more, got 0 and 60"),
+        ({"horizon": 0}, "1 or more, got 1 and 0"),
+        ({"start": (0.2, 0.27)}, "in no wall"),
+        ({"start": (1.2, 0.2)}, "inside the square"),
+    ],
+)
+def test_a_maze_that_cannot_be_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(PRESETS["paper"], **change)
+
+
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown maze preset 'easy'; there are paper, chandak"):
         Maze(1, preset="easy")

@@ -15,8 +15,8 @@ Action: index into the vocabulary; its features are its pairs of act and slot.
 Reward: -1 a turn; instead of it 80 or -40 with the end, by success as the user or the evaluator
 sees it.
 Ends: terminated when the user leaves content, gives up, or leaves after 20 turns without having
-heard the last one. As in ConvLab that turn pays the final reward, after which there is none to come:
-it is an end, and never a cut. How many turns are left is not observed.
+heard the last one. As in ConvLab that turn pays the final reward, and none is to come after it: an
+end, never a cut. How many turns are left is not observed.
 """
 
 from collections.abc import Callable
