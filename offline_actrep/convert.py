@@ -5,7 +5,7 @@ sources -> rows by the mapping -> partitions of whole keys -> episodes -> rules 
 Beside the result, under its name with `.work`, lie what the job is (`job.json`), how the log falls
 into partitions, the buckets of a log that is in no order, and what was refused so far; and under
 its name with `.draft` what was kept. The same command again takes up both. They go when all is
-done.
+done. What others keep in folders of these names stops the job, and stays.
 """
 
 import errno
@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
@@ -47,7 +47,8 @@ from offline_actrep.files.partitions import (
     stretches,
     survey,
 )
-from offline_actrep.files.place import told
+from offline_actrep.files.parts import check_ours
+from offline_actrep.files.place import JOURNAL, told
 from offline_actrep.files.rules import RULES
 from offline_actrep.files.sift import Note, Sieve, Sifted
 from offline_actrep.files.sources import (
@@ -76,6 +77,11 @@ AHEAD = 2
 QUARANTINE = "quarantine.parquet"
 JOB, NOTES, BUCKETS, REFUSED = "job.json", "notes.json", "buckets", "refused"
 """What lies in the work folder."""
+_JSON = (JOB, NOTES, "layout.json")
+_WORK = {*_JSON, *(f"{name}.tmp" for name in _JSON), "bounds.parquet", BUCKETS, REFUSED, "figures"}
+"""All that lies there, but for the lock."""
+_DRAFT = {JOURNAL, "lock", "store", "provisional", "parts", "old"}
+"""All that lies in a draft, of either format."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,8 @@ def convert(
             something was refused, `quarantine.parquet`.
         mapping: what the columns mean, or a TOML file that says it; None for canonical names.
         action_table: parquet file with the catalogue; otherwise it is the ids that were kept.
-        quarantine: "fail" raises at the first row that breaks a rule of severity `error`.
+        quarantine: "fail" raises at the first row that breaks a rule of severity `error`, also
+            where an earlier run put it aside; what that run made is left as it is.
         format: "parquet" writes `rows/part-*.parquet` and `actions.parquet`.
         resume: whether to take up what a run that was cut short left behind, and to leave what is
             finished as it is. Otherwise all is made anew and a result that is there is replaced.
@@ -174,8 +181,9 @@ def convert(
 
     Raises:
         ValueError: a source that cannot be read, vanishes, changes or differs from the others in
-            its columns; no episode that can be kept; something else in the place of `out`; a full
-            disk. Says what, where, what was expected, how to mend it.
+            its columns; no episode that can be kept; something else in the place of `out`, or of
+            the folders beside it; a full disk. Says what, where, what was expected, how to mend
+            it.
     """
     started = time.monotonic()
     target = Path(os.path.realpath(out))
@@ -248,8 +256,8 @@ class _Job:
 
     Attributes:
         settings: all that decides what the result holds, but for the sources.
-        key: of the settings and of the files as they lie there; a work folder of another key is
-            not taken up.
+        key: of the settings and of the files as they lie there; while it is the same, nobody asks
+            what is in the files.
     """
 
     sources: list[SourceFile]
@@ -291,11 +299,8 @@ class _Job:
 
     def run(self, work: Path, *, fail: bool, resume: bool, clock: _Clock) -> Conversion:
         """Does what is not done yet."""
-        if not resume or _content(work / JOB).get("key") != self.key:
-            _clear(work)
-        if not resume:
-            (self._draft / "journal.jsonl").unlink(missing_ok=True)
-        about = self._about(work)
+        check_ours(self._draft, _DRAFT)
+        about = self._about(work, resume)
         found = OUTPUTS[self.format].about(self.target) if resume else None
         if found is not None and found != about:
             raise ValueError(
@@ -314,13 +319,13 @@ class _Job:
             read = 0
         else:
             _clear(work)
-            return self._conversion(read_json(self.target / "report.json"), 0, clock)
+            return self._conversion(read_json(self.target / "report.json"), 0, fail, clock)
         if not (work / NOTES).is_file():
             raise ValueError(
                 f"{self.target}: expected report.json beside the log, got none. To mend it: "
                 "convert anew (--no-resume)."
             )
-        return self._conversion(self._report(work, about), read, clock)
+        return self._conversion(self._report(work, about), read, fail, clock)
 
     @property
     def _draft(self) -> Path:
@@ -328,19 +333,45 @@ class _Job:
 
     def _forget(self, work: Path) -> None:
         """Leaves nothing of a log that is refused, unless parts of it are finished."""
-        journal = self._draft / "journal.jsonl"
+        journal = self._draft / JOURNAL
         if not journal.is_file() or journal.read_bytes().count(b"\n") <= 1:
             _clear(work)
-            shutil.rmtree(self._draft, ignore_errors=True)
+            with suppress(ValueError, OSError):  # the log is refused for a reason of its own
+                self._drop()
 
-    def _about(self, work: Path) -> dict[str, Any]:
-        """What goes into the result's manifest; the sources are hashed once."""
-        if (work / JOB).is_file():
-            return read_json(work / JOB)["about"]
+    def _drop(self) -> None:
+        """Removes the draft; a log that it was about to replace goes back to its place.
+
+        Raises:
+            ValueError: another process is writing it, or there is something else in it.
+        """
+        if not self._draft.is_dir():
+            return
+        check_ours(self._draft, _DRAFT)
+        handle = hold(self._draft)
+        try:
+            old = self._draft / "old"
+            if old.exists() and not self.target.exists():
+                os.replace(old, self.target)
+            shutil.rmtree(self._draft)
+        finally:
+            os.close(handle)
+
+    def _about(self, work: Path, resume: bool) -> dict[str, Any]:
+        """What goes into the result's manifest; the sources are hashed when they look new.
+
+        What other work left goes, the draft with the work folder: neither is of use alone.
+        """
+        job = _content(work / JOB) if resume else {}
+        if job.get("key") == self.key:
+            return job["about"]
         hashed = [
             {"url": one.url, "bytes": one.size, "sha256": _sha256(one)} for one in self.sources
         ]
         about = {"sources": hashed, **self.settings}
+        if job.get("about") != about:
+            _clear(work)
+            self._drop()
         write_json(work / JOB, {"key": self.key, "about": about})
         return about
 
@@ -352,12 +383,14 @@ class _Job:
             layout.save(work)
         sieve = self._sieve(layout)
         output = OUTPUTS[self.format](self.target, about, self.action_set, sieve.observation_names)
+        notes = [Note.from_json(one) for note in output.notes for one in note["partitions"]]
+        if fail and (broken := [note for note in notes if note.broken_rows]):
+            raise sieve.refusal(broken[0])
         steps = layout.rows
         if layout.by_buckets:
             steps *= 2
             spill(self.reader, layout, work / BUCKETS, lambda n, _: clock.rows(n, steps))
         (work / REFUSED).mkdir(exist_ok=True)
-        notes = [Note.from_json(one) for note in output.notes for one in note["partitions"]]
         waiting: list[Note] = []
         before = at = sum(note.rows for note in notes)
         for number, sifted in self._sifted(work, layout, sieve, len(notes)):
@@ -446,8 +479,12 @@ class _Job:
         _clear(work)
         return report
 
-    def _conversion(self, report: Mapping[str, Any], read: int, clock: _Clock) -> Conversion:
+    def _conversion(
+        self, report: Mapping[str, Any], read: int, fail: bool, clock: _Clock
+    ) -> Conversion:
         kept, refused = report["kept"], report["refused"]
+        if fail and refused["rows"]:
+            raise _put_aside(report, self.target)
         broken = {name: one["rows"] for name, one in report["rules"].items() if one["rows"]}
         return Conversion(
             folder=self.target,
@@ -581,6 +618,23 @@ def _nothing_kept(note: Note, sieve: Sieve) -> ValueError:
     )
 
 
+def _put_aside(report: Mapping[str, Any], target: Path) -> ValueError:
+    """The error for a log that is finished, and of which something was refused."""
+    place = {source["url"]: number for number, source in enumerate(report["sources"])}
+    rules = [one for one in report["rules"].values() if one["severity"] == "error" and one["rows"]]
+    first = min((one["first"] for one in rules), key=lambda one: (place[one["file"]], one["row"]))
+    rows = sum(one["rows"] for one in rules)
+    more = f" (broken rows in all: {rows:,}; {target} was made without their episodes)"
+    return refusal(
+        Path(first["file"]),
+        first["column"],
+        first["expected"],
+        first["found"] + more,
+        first["mend"],
+        first["row"],
+    )
+
+
 # --- files
 
 
@@ -589,10 +643,11 @@ def _working(target: Path) -> Iterator[Path]:
     """The work folder beside the target, held against other processes; gone when it is empty.
 
     Raises:
-        ValueError: another process has it, or the disk is full.
+        ValueError: another process has it, there is something else in it, or the disk is full.
     """
     work = target.with_name(target.name + ".work")
     with told(target):
+        check_ours(work, _WORK | {"lock"})
         work.mkdir(parents=True, exist_ok=True)
         handle = hold(work)
         try:
@@ -608,22 +663,24 @@ def _working(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _removed_if_empty(work: Path) -> Iterator[None]:
-    """Removes the work folder at the end where no job is left in it."""
+    """Removes the work folder at the end where nothing is left in it."""
     try:
         yield
     finally:
         if not (work / JOB).exists():
-            shutil.rmtree(work)
+            _clear(work)
+            if {one.name for one in work.iterdir()} <= {"lock"}:
+                shutil.rmtree(work)
 
 
 def _clear(work: Path) -> None:
     """Removes what the work left, the job itself first."""
-    (work / JOB).unlink(missing_ok=True)
-    for one in work.iterdir():
-        if one.is_dir():
-            shutil.rmtree(one)
-        elif one.name != "lock":
-            one.unlink()
+    for name in (JOB, *sorted(_WORK - {JOB})):
+        part = work / name
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -469,7 +469,145 @@ def test_a_process_killed_again_and_again_comes_to_the_same_bytes(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
 
 
+def bad_at_both_ends() -> pl.DataFrame:
+    """A row of the first partition is broken, and one of the last but one."""
+    return put("reward", 177, None)(put("reward", 7, None)(frame()))
+
+
+def stop_at(row: int) -> Callable[[int, int, Any], None]:
+    def on_step(done: int, of: int, _: Any) -> None:
+        if done >= row:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+@pytest.mark.parametrize("format", ["store", "parquet"])
+@pytest.mark.parametrize("between", ["touched", "other work", "work folder gone"])
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
+def test_a_draft_is_not_taken_up_without_what_was_refused(
+    between: str, format: Any, tmp_path: Path
+) -> None:
+    source, out = write(bad_at_both_ends(), tmp_path / "logs"), tmp_path / "a"
+    expected = files_of(convert(source, out=out, format=format).folder)
+    shutil.rmtree(out)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, out=out, format=format, on_step=stop_at(90))
+    if between == "touched":
+        os.utime(source / "part-000.parquet")
+    elif between == "other work":
+        other = write(frame(seed=3), tmp_path / "others")
+        with pytest.raises(KeyboardInterrupt):
+            convert(other, out=out, format=format, on_step=stop_at(0))
+    else:
+        shutil.rmtree(tmp_path / "a.work")
+    made = convert(source, out=out, format=format)
+    assert made.refused_rows == len(pl.read_parquet(out / "quarantine.parquet")) == 10
+    assert files_of(out) == expected
+    assert (made.rows_read < 200) == (between == "touched"), "the bytes are the same"
+    assert {path.name for path in tmp_path.iterdir()} - {"others"} == {"a", "logs"}
+
+
 # --- what stops the job
+
+
+@pytest.mark.parametrize("format", ["store", "parquet"])
+@pytest.mark.parametrize("done", ["in part", "but for the report", "whole"])
+@pytest.mark.usefixtures("small_partitions", "no_pictures")
+def test_what_an_earlier_run_put_aside_stops_the_job_too(
+    done: str, format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write(bad_at_both_ends(), tmp_path / "logs"), tmp_path / "a"
+    expected = files_of(convert(source, out=out, format=format).folder)
+    if done != "whole":
+        shutil.rmtree(out)
+        on_step = stop_at(90) if done == "in part" else None
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(convert_module, "columns_of", lambda *_: stop_at(0)(0, 0, None))
+            convert(source, out=out, format=format, on_step=on_step)
+    place = r"part-000\.parquet, column 'reward', row 7: expected .*, got .*To mend it"
+    for folder in (out, tmp_path / "fresh"):
+        with pytest.raises(ValueError, match=place):
+            convert(source, out=folder, format=format, quarantine="fail")
+    assert not (tmp_path / "fresh").exists()
+    convert(source, out=out, format=format)
+    assert files_of(out) == expected, "what was kept is taken up"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
+
+
+@pytest.mark.parametrize("format", ["store", "parquet"])
+@pytest.mark.parametrize(("suffix", "known"), [("work", "job.json"), ("draft", "journal.jsonl")])
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_others_keep_beside_the_log_stops_the_job_and_stays(
+    suffix: str, known: str, format: Any, resume: bool, tmp_path: Path
+) -> None:
+    source = write(frame(episodes=4), tmp_path / "logs")
+    theirs = tmp_path / f"a.{suffix}"
+    theirs.mkdir()
+    (theirs / "mine.txt").write_text("years")
+    (theirs / known).write_text("{}\n")
+    before = files_of(tmp_path)
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: .*'mine\.txt'.*To mend it: move that"):
+        convert(source, out=tmp_path / "a", format=format, resume=resume)
+    assert files_of(tmp_path) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{suffix}", "logs"]
+
+
+@pytest.mark.parametrize("format", ["store", "parquet"])
+def test_what_comes_there_while_the_job_runs_outlives_its_failure(
+    format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(frame(episodes=4), tmp_path / "logs")
+    surveys = convert_module.survey
+
+    def survey(*given: Any) -> Any:
+        for suffix in ("work", "draft"):
+            (tmp_path / f"a.{suffix}").mkdir(exist_ok=True)
+            (tmp_path / f"a.{suffix}" / "mine.txt").write_text("years")
+        return surveys(*given)
+
+    monkeypatch.setattr(convert_module, "survey", survey)
+    with pytest.raises(ValueError, match=r"a\.draft: .*'mine\.txt'"):
+        convert(source, out=tmp_path / "a", format=format)
+    for suffix in ("work", "draft"):
+        assert (tmp_path / f"a.{suffix}" / "mine.txt").read_text() == "years"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+@pytest.mark.parametrize("format", ["store", "parquet"])
+def test_a_draft_that_another_program_writes_is_left_to_it(format: Any, tmp_path: Path) -> None:
+    source = write(frame(episodes=4), tmp_path / "logs")
+    (tmp_path / "a.draft" / "store").mkdir(parents=True)
+    (tmp_path / "a.draft" / "store" / "rewards.bin").write_bytes(b"1234")
+    (tmp_path / "a.draft" / "journal.jsonl").write_text("{}\n")
+    hold = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.lockf(f,fcntl.LOCK_EX); "
+    hold += "print('held',flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", hold, str(tmp_path / "a.draft" / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        before = files_of(tmp_path)
+        for resume in (True, False):
+            with pytest.raises(ValueError, match=r"a\.draft: .*another program"):
+                convert(source, out=tmp_path / "a", format=format, resume=resume)
+        assert files_of(tmp_path) == before
+    convert(source, out=tmp_path / "a", format=format)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "logs"]
+
+
+def test_a_log_that_was_being_replaced_goes_back_before_its_draft_is_dropped(
+    tmp_path: Path,
+) -> None:
+    source, out = write(frame(episodes=4), tmp_path / "logs"), tmp_path / "a"
+    before = files_of(convert(source, out=out).folder)
+    (tmp_path / "a.draft").mkdir()
+    out.rename(tmp_path / "a.draft" / "old")  # killed between two renames
+    write(frame(episodes=4, seed=1), tmp_path / "logs")
+    with pytest.raises(ValueError, match="made from something else"):
+        convert(source, out=out)
+    assert files_of(out) == before and not (tmp_path / "a.draft").exists()
 
 
 def test_a_file_that_changes_or_vanishes_stops_the_job(

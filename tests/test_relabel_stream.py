@@ -270,6 +270,27 @@ def test_a_strangers_folder_is_left_alone(
     assert content(tmp_path / "out") == {"thesis.tex": b"years of work"}
 
 
+def test_what_others_keep_in_the_drafts_place_is_left_alone(
+    merlion: AbstractRepresentation, store: Path, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "out.draft"
+    theirs.mkdir()
+    for name in ("mine.txt", "journal.jsonl"):
+        (theirs / name).write_text("years of work", encoding="utf-8")
+    before = content(theirs)
+    message = r"out\.draft: expected no folder, .* got one with 'mine\.txt'\. To mend it: move"
+    for resume in (True, False):
+        with pytest.raises(ValueError, match=message):
+            relabel_files(store, merlion, tmp_path / "out", resume=resume)
+    assert content(theirs) == before and not (tmp_path / "out").exists()
+    theirs.rename(tmp_path / "away")
+    relabel_files(store, merlion, tmp_path / "out")
+    (tmp_path / "away").rename(theirs)
+    with pytest.raises(ValueError, match=message):  # though nothing is left to do
+        relabel_files(store, merlion, tmp_path / "out")
+    assert content(theirs) == before
+
+
 def test_a_log_of_other_actions_or_observations_is_refused(
     log: Log, merlion: AbstractRepresentation, tmp_path: Path
 ) -> None:

@@ -7,13 +7,15 @@ finished. A kill costs no more than the file that was being written.
 import os
 import shutil
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, final
 
 from offline_actrep.files.alone import hold
 from offline_actrep.files.artifact import DONE, is_whole, read_json, write_json
 from offline_actrep.files.growing import Journal, plain, sync_folder
+
+_PARTS = {"journal.jsonl", "lock", "parts", "old"}
 
 
 @final
@@ -34,8 +36,8 @@ class Parts:
         done: the notes of the finished parts.
 
     Raises:
-        ValueError: there is something else in the place of the target, or another process is
-            writing it.
+        ValueError: there is something else in the place of the target or in that of the draft, or
+            another process is writing it.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Parts:
         self._about = plain(about)
         self._root = target.with_name(target.name + ".draft")
         self.whole = self._check_target(resume)
+        check_ours(self._root, _PARTS)
         if self.whole:
             shutil.rmtree(self._root, ignore_errors=True)
             return
@@ -116,6 +119,21 @@ class Parts:
                 "one, or ask for it to be made anew."
             )
         return resume
+
+
+def check_ours(folder: Path, known: Set[str]) -> None:
+    """Refuses a folder beside the target that holds more than we write there.
+
+    Raises:
+        ValueError: there is a name that is not known.
+    """
+    others = sorted({one.name for one in folder.iterdir()} - known) if folder.is_dir() else []
+    if others:
+        raise ValueError(
+            f"{folder}: expected no folder, or what a run that was cut short left there, got one "
+            f"with {others[0]!r}. To mend it: move that away, or name another folder for the "
+            "result."
+        )
 
 
 def _is_empty(folder: Path) -> bool:
