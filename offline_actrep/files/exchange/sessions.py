@@ -29,9 +29,13 @@ MS = 1000
 def keep_users(events: pl.DataFrame, max_users: int | None, *, seed: int) -> pl.DataFrame:
     """All events of at most so many users, drawn at random; of all users where it is None.
 
+    Adds `log_end`, the time of the last event of all: whom the draw leaves out says, too, how long
+    the log went on.
+
     Raises:
         ValueError: fewer than one user.
     """
+    events = events.with_columns(pl.col("time").max().alias("log_end"))
     if max_users is None:
         return events
     at_least("max_users", max_users, 1)
@@ -80,7 +84,7 @@ def sessions_log(
     max_episode: int,
     pause_minutes: float,
 ) -> Log:
-    """The log of numbered events, a row an event, with what was known before each."""
+    """The log of numbered events of `keep_users`, a row an event, with what was known before it."""
     step, length = events["step"].to_numpy(), events["length"].to_numpy()
     leaves = step + 1 == length
     is_open = _may_go_on(events, pause_minutes)
@@ -107,7 +111,7 @@ def sessions_log(
 def _may_go_on(events: pl.DataFrame, pause_minutes: float) -> Bool[np.ndarray, " N"]:
     """Rows of sessions whose last event lies less than a pause before the end of the log."""
     last = pl.col("time").last().over("session")
-    since = pl.col("time").max() - last
+    since = pl.col("log_end") - last
     return events.select(since < round(pause_minutes * 60 * MS)).to_series().to_numpy()
 
 

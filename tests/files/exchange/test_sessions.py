@@ -41,6 +41,10 @@ def log_of(numbered: pl.DataFrame, *, max_episode: int, pause_minutes: float = 3
     )
 
 
+def everyone(frame: pl.DataFrame) -> pl.DataFrame:
+    return keep_users(frame, None, seed=0)
+
+
 def test_a_pause_ends_a_session_and_its_limit_does_not() -> None:
     numbered = by_pause(events((2, 5, ""), (1, 0, ""), (1, 30, ""), (1, 61, ""), (1, 30, "")), 30.0)
     assert numbered["user"].to_list() == [1, 1, 1, 1, 2]
@@ -62,7 +66,7 @@ def test_a_name_makes_a_session_though_two_overlap_and_users_share_it() -> None:
 def test_sessions_end_and_long_ones_go_on() -> None:
     """User 1 stays for five events and comes again; user 2 is there when the log ends."""
     rows = [(1, minute, "") for minute in (0, 1, 2, 3, 4, 100)] + [(2, 119, ""), (2, 120, "")]
-    log = log_of(by_pause(events(*rows), 30.0), max_episode=2)
+    log = log_of(by_pause(everyone(events(*rows)), 30.0), max_episode=2)
     assert log.episode_ids.tolist() == ["1.0", "1.1", "1.2", "1.3", "2.0"]
     assert log.lengths.tolist() == [2, 2, 1, 1, 2]
     # the session at minute 100 may also have gone on: the log ends 20 minutes later
@@ -75,8 +79,20 @@ def test_sessions_end_and_long_ones_go_on() -> None:
 
 
 def test_an_hour_before_the_end_a_session_is_over() -> None:
-    log = log_of(by_pause(events((1, 0, ""), (2, 30, "")), 30.0), max_episode=2)
+    log = log_of(by_pause(everyone(events((1, 0, ""), (2, 30, ""))), 30.0), max_episode=2)
     assert log.terminated.tolist() == [True, False]
+
+
+def test_the_log_ends_with_the_last_of_all_users_whoever_is_drawn() -> None:
+    frame = events(*[(user, 1000 * user, "") for user in range(6)])
+    ends = []
+    for seed in range(8):
+        drawn = keep_users(frame, 1, seed=seed).with_columns(action=pl.lit(0))
+        log = log_of(by_pause(drawn, 30.0), max_episode=2)
+        (id_,) = log.episode_ids.tolist()
+        ends.append(bool(log.terminated[0]))
+        assert ends[-1] == (id_ != "5.0")
+    assert any(ends)
 
 
 def test_users_are_drawn_whole_and_repeat_with_the_seed() -> None:
@@ -85,7 +101,7 @@ def test_users_are_drawn_whole_and_repeat_with_the_seed() -> None:
     assert drawn[0].n_unique() == 5
     assert len(drawn[0]) == 15
     assert drawn[0].to_list() == drawn[1].to_list() != drawn[2].to_list()
-    assert keep_users(frame, None, seed=0) is frame
+    assert keep_users(frame, None, seed=0).drop("log_end").equals(frame)
     assert len(keep_users(frame, 100, seed=0)) == 60
     with pytest.raises(ValueError, match="max_users must be at least 1, got 0"):
         keep_users(frame, 0, seed=0)
