@@ -13,6 +13,8 @@ from offline_actrep.bench.plan import Claim
 from offline_actrep.core.estimate import Estimate
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
+TWO = 2
+"""Runs whose interval decides nothing: its ends are hardly more than the runs themselves."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Verdict:
 
 
 def above(one: Estimate, other: Estimate) -> str:
-    """Whether the whole interval lies above the other's."""
+    """Whether the whole interval lies above the other's; one over two runs leaves it open."""
+    if TWO in (one.n, other.n):
+        return OPEN
     if one.low > other.high:
         return HOLDS
     return FAILS if one.high < other.low else OPEN
@@ -108,9 +112,9 @@ def on_a_sweep(
 
 
 def short(found: Estimate) -> str:
-    """In two decimals, without the interval where it is not known."""
+    """In two decimals; no interval where it is not known, and a word if it is of two runs."""
     ends = f" [{found.low:.2f}, {found.high:.2f}]" if isfinite(found.low) else ""
-    return f"{found.value:.2f}{ends}"
+    return f"{found.value:.2f}{ends}{' of two runs' if found.n == TWO else ''}"
 
 
 def _together(against: Mapping[str, str], missing: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Claims: what the intervals say, and what they leave open."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,9 @@ OURS, BELOW, NEAR, OVER = at(0.8, 0.9), at(0.1, 0.2), at(0.7, 0.85), at(0.95, 1.
         (OURS, NEAR, OPEN),
         (OURS, Estimate(0.1, -np.inf, np.inf, 1), OPEN),
         (OURS, OURS, OPEN),
+        (OURS, replace(BELOW, n=2), OPEN),
+        (replace(OURS, n=2), BELOW, OPEN),
+        (replace(OURS, n=3), replace(BELOW, n=1), HOLDS),
     ],
 )
 def test_above(one: Estimate, other: Estimate, verdict: str) -> None:
@@ -44,6 +49,13 @@ def test_a_claim_on_a_log(rivals: dict[str, Estimate], verdict: str, why: str) -
     (said,) = on_a_log(CLAIM, "maze-medium", {"ours": OURS} | rivals, ("ours", "a", "b"))
     assert said.verdict == verdict and why in said.why
     assert (said.where, said.better) == ("maze-medium", "ours")
+
+
+def test_two_runs_are_told_and_decide_nothing() -> None:
+    rivals = {"a": BELOW, "b": replace(BELOW, n=2)}
+    (said,) = on_a_log(CLAIM, "w", {"ours": OURS} | rivals, ("ours", "a", "b"))
+    assert said.verdict == OPEN
+    assert "not told from b (0.15 [0.10, 0.20] of two runs); above a (0.15 [" in said.why
 
 
 def test_what_the_bench_does_not_run_there_is_no_rival() -> None:
