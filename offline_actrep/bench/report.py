@@ -102,7 +102,7 @@ def _status(
         "not known.",
         *([f"A part of the bench alone: {part}."] if part else []),
         f"{len(rows):,} rows count; {len(missing):,} that {'it' if part else 'the bench'} asks for "
-        f"are not there; {len(outdated):,} are outdated (made with other settings) and left out.",
+        f"are not there; {len(outdated):,} are outdated (of other settings or rules) and left out.",
     ]
     if untuned:
         parts.append(f"Untuned defaults: {'; '.join(untuned)}.")
