@@ -47,8 +47,8 @@ from offline_actrep.files.partitions import (
     stretches,
     survey,
 )
-from offline_actrep.files.parts import check_ours
-from offline_actrep.files.place import JOURNAL, told
+from offline_actrep.files.parts import PARTS_DRAFT, check_ours
+from offline_actrep.files.place import JOURNAL, STORE_DRAFT, told
 from offline_actrep.files.rules import RULES
 from offline_actrep.files.sift import Note, Sieve, Sifted
 from offline_actrep.files.sources import (
@@ -80,7 +80,7 @@ JOB, NOTES, BUCKETS, REFUSED = "job.json", "notes.json", "buckets", "refused"
 _JSON = (JOB, NOTES, "layout.json")
 _WORK = {*_JSON, *(f"{name}.tmp" for name in _JSON), "bounds.parquet", BUCKETS, REFUSED, "figures"}
 """All that lies there, but for the lock."""
-_DRAFT = {JOURNAL, "lock", "store", "provisional", "parts", "old"}
+_DRAFT = STORE_DRAFT | PARTS_DRAFT
 """All that lies in a draft, of either format."""
 
 

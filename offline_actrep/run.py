@@ -49,7 +49,7 @@ from offline_actrep.files.parquet import (
 from offline_actrep.files.store import is_store, open_store
 from offline_actrep.made_by import made_by
 from offline_actrep.nets.features import FeatureConfig
-from offline_actrep.offline.learner import REVISIONS
+from offline_actrep.offline.learner import revision
 from offline_actrep.offline.train import Policy, train
 from offline_actrep.online.policies import Critic, OnlinePolicy
 from offline_actrep.online.train import train_online
@@ -168,7 +168,7 @@ class Layout:
             made_from,
             learner.method,
             asdict(learner.config(self.recipe.gamma)),
-            *((REVISIONS[learner.method],) if learner.method in REVISIONS else ()),
+            *revision(learner.method),
             *((learner.steps, learner.worlds) if isinstance(learner, OnlineLearnerRecipe) else ()),
             self.recipe.features.model_dump(mode="json"),
             self.recipe.evaluate.model_dump(mode="json", exclude={"episodes"}),

@@ -16,7 +16,7 @@ from offline_actrep.bench.plan import (
     stated,
 )
 from offline_actrep.files.artifact import digest
-from offline_actrep.offline.learner import REVISIONS
+from offline_actrep.offline.learner import revision
 from offline_actrep.recipe import (
     EvaluateRecipe,
     FeaturesRecipe,
@@ -76,10 +76,9 @@ def setup(
     judging = None
     if points is None and bench.estimate is not None and bench.estimated_on is not None:
         judging = _shared_points(bench, cell, bench.estimated_on)
-    revision = (REVISIONS[each.learner],) if each.learner in REVISIONS else ()
     facts = {
         "data": data.facts(),
-        "learner": [each.learner, stated(config), *revision],
+        "learner": [each.learner, stated(config), *revision(each.learner)],
         "points": None if points is None else [points.method, _stated_points(points)],
         "gamma": world.gamma,
         "features": features(bench, data, cell).model_dump(mode="json"),

@@ -14,8 +14,10 @@ from typing import Any, final
 from offline_actrep.files.alone import hold
 from offline_actrep.files.artifact import DONE, is_whole, read_json, write_json
 from offline_actrep.files.growing import Journal, plain, sync_folder
+from offline_actrep.files.place import JOURNAL
 
-_PARTS = {"journal.jsonl", "lock", "parts", "old"}
+PARTS_DRAFT = frozenset({JOURNAL, "lock", "parts", "old"})
+"""All that lies in a draft."""
 
 
 @final
@@ -54,16 +56,16 @@ class Parts:
         self._about = plain(about)
         self._root = target.with_name(target.name + ".draft")
         self.whole = self._check_target(resume)
-        check_ours(self._root, _PARTS)
+        check_ours(self._root, PARTS_DRAFT)
         if self.whole:
             shutil.rmtree(self._root, ignore_errors=True)
             return
         header = {"kind": kind, "about": self._about, "sources": plain(sources)}
         self._root.mkdir(parents=True, exist_ok=True)
         self._let_go = weakref.finalize(self, os.close, hold(self._root))
-        self._journal = Journal(self._root / "journal.jsonl")
+        self._journal = Journal(self._root / JOURNAL)
         if not resume or self._journal.header != header or not self.folder.is_dir():
-            (self._root / "journal.jsonl").unlink(missing_ok=True)
+            (self._root / JOURNAL).unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             self._journal.begin(header)

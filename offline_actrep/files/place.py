@@ -15,7 +15,8 @@ from offline_actrep.files.manifest import column_file, is_store
 JOURNAL = "journal.jsonl"
 REWRITTEN = ("actions", "allowed_indices", "vocabulary")
 """Columns that get other bytes at the end."""
-_PARTS = {JOURNAL, "lock", "store", "provisional", "old"}
+STORE_DRAFT = frozenset({JOURNAL, "lock", "store", "provisional", "old"})
+"""All that lies in the folder."""
 
 
 @final
@@ -36,7 +37,7 @@ class Place:
         self.root = _root(target)
         _check_replaceable(target)
         self.root.mkdir(parents=True, exist_ok=True)
-        others = sorted({one.name for one in self.root.iterdir()} - _PARTS)
+        others = sorted({one.name for one in self.root.iterdir()} - STORE_DRAFT)
         if others:
             raise ValueError(
                 f"{self.root}: expected the draft of a store, got a folder with {others[0]!r}. "

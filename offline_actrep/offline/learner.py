@@ -32,6 +32,11 @@ REVISIONS: dict[str, int] = {"bcq": 2}
 goes into the keys of what is kept, so that a policy or a row of before is not taken for today's."""
 
 
+def revision(name: str) -> tuple[int, ...]:
+    """What goes into a learner's keys beside its settings; nothing where it never changed."""
+    return (REVISIONS[name],) if name in REVISIONS else ()
+
+
 @dataclass(frozen=True, config=STRICT)
 class LearnerConfig:
     """What can be set; a learner ignores what it does not have. Names are d3rlpy's."""
