@@ -121,6 +121,8 @@ class BenchMethod(Strict):
     """Further settings of the learner in the worlds that are named."""
     worlds: tuple[str, ...] | None = None
     """The worlds where it is run; None for all that want it."""
+    tiers: tuple[str, ...] | None = None
+    """The tiers that it is run on, outside sweeps, which name their methods; None for all."""
     trials: tuple[Trial, ...] = ()
     """What tuning tries; every method the same number."""
     trials_of: str | None = None
@@ -314,6 +316,7 @@ class BenchRecipe(Strict):
             for each in self.methods
             if (named is None or each.name in named)
             and (each.worlds is None or cell.world in each.worlds)
+            and (each.tiers is None or sweep is not None or cell.tier in each.tiers)
             and (each.learner not in MASKED or world.changing_actions is not None)
         ]
 
@@ -387,6 +390,8 @@ def _refuse_strangers(bench: BenchRecipe) -> None:
         used.append((f"sweep of {sweep.setting!r}", "world", [sweep.world], worlds))
         used.append((f"sweep of {sweep.setting!r}", "method", sweep.methods, methods))
     tiers = sorted({cell.tier for cell in bench.cells()})
+    for each in bench.methods:
+        used.append((f"method {each.name!r}", "tier", each.tiers or (), tiers))
     for claim in bench.claims:
         names = (*claim.better, *claim.than)
         used.append((f"claim {claim.text!r}", "tier", [claim.tier], ["", *tiers]))

@@ -113,29 +113,30 @@ def _done(entry: Mapping[str, Any] | None, hash_now: str) -> bool:
 
 
 def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]) -> dict[str, Any]:
-    """Every trial on a log, seed by seed; the entries of its methods."""
+    """Every trial on a log with every seed; the entries of its methods."""
     bench, out = job.bench, job.places.out
     data = cell_data(bench, cell, tuning.data_seed)
     log = make_log(data, job.places.logs, on_stage=job.told.on_stage)
     short = bench.evaluate.model_copy(update={"episodes": 2, "candidates": 1})
     setups = [each for trials in todo.values() for each in trials]
     curves: dict[tuple[str, int], list[float]] = {}
-    for seed in tuning.seeds:
-        recipe = pipeline(bench, data, cell, log, setups, (seed,), evaluate=short, estimating=False)
-        layout = Layout(recipe, out / recipe.name)
+    recipe = pipeline(
+        bench, data, cell, log, setups, tuning.seeds, evaluate=short, estimating=False
+    )
+    layout = Layout(recipe, out / recipe.name)
 
-        def keep(learner: Any, made: int, layout: Layout = layout) -> None:
-            looks = policy_result(layout, learner, made)["curve"]
-            curves[learner.name, made] = [look["return"] for look in looks][-tuning.looks :]
+    def keep(learner: Any, made: int) -> None:
+        looks = policy_result(layout, learner, made)["curve"]
+        curves[learner.name, made] = [look["return"] for look in looks][-tuning.looks :]
 
-        run(
-            recipe,
-            out,
-            workers=job.workers,
-            on_event=job.told.on_event,
-            on_judged=keep,
-            on_failure=lambda stage, error: job.told.fail(f"{data.name}, {stage}: {error}"),
-        )
+    run(
+        recipe,
+        out,
+        workers=job.workers,
+        on_event=job.told.on_event,
+        on_judged=keep,
+        on_failure=lambda stage, error: job.told.fail(f"{data.name}, {stage}: {error}"),
+    )
     return {name: _entry(tuning, name, trials, curves) for name, trials in todo.items()}
 
 

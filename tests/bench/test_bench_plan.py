@@ -50,6 +50,9 @@ def test_the_bench_has_what_the_comparison_needs() -> None:
     tiers = {(cell.world, cell.tier) for cell in bench.cells()}
     for world in ("maze", "multi_step_maze", "recommender", "dialogue"):
         assert {(world, "medium"), (world, "mixed")} <= tiers
+        on_mixed = {each.name for each in bench.methods_in(Cell(world, "mixed"))}
+        on_medium = {each.name for each in bench.methods_in(Cell(world, "medium"))}
+        assert set(bench.figures.headline) <= on_mixed < on_medium
     assert len(bench.seeds) == 5 and bench.tuning is not None and len(bench.tuning.seeds) == 2
     assert {points.method for points in bench.representations} >= {
         "merlion", "random_table", "random_spread", "transition", "reconstruction", "cvae",
@@ -69,6 +72,7 @@ def test_the_bench_has_what_the_comparison_needs() -> None:
         ('representation = "merlion"\n', "", "cql needs a representation"),
         ('than = ["BC", "behaviour"]', 'than = ["BE"]', "names the method 'BE'"),
         ('tier = "medium"\n\n[[claims]]', 'tier = "most"\n\n[[claims]]', "names the tier 'most'"),
+        ('name = "BC"', 'name = "BC"\ntiers = ["most"]', "'BC' names the tier 'most'"),
         ("seeds = [101, 102]", "seeds = [2, 102]", "seed 2 is used for tuning and for the bench"),
         ("trials = 2\n", "trials = 3\n", "every method has 3, so that none is tuned more"),
         ("[{}, { learner = { critic_learning_rate = 0.01 } }]", "[{}]", "'BC' has 1 trials"),
@@ -212,6 +216,19 @@ def test_a_sweep_is_tuned_at_each_value_or_as_the_world_is(tmp_path: Path) -> No
 def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
     bench = read(tmp_path, ('name = "BC"', 'name = "BC"\nworlds = []'))
     assert [each.name for each in bench.methods_in(Cell("maze", "medium"))] == ["MERLION-CQL"]
+
+
+def test_a_method_may_be_asked_for_on_some_tiers_only_but_a_sweep_names_its_own(
+    tmp_path: Path,
+) -> None:
+    two = ('tiers = ["medium"]', 'tiers = ["medium", "mixed"]')
+    bench = read(tmp_path, two, ('name = "BC"', 'name = "BC"\ntiers = ["mixed"]'))
+    named = {cell.name: [each.name for each in bench.methods_in(cell)] for cell in bench.cells()}
+    assert named == {
+        "maze-medium": ["MERLION-CQL"],
+        "maze-mixed": ["MERLION-CQL", "BC"],
+        "maze-medium@actuators=3": ["MERLION-CQL", "BC"],
+    }
 
 
 def test_trials_of_a_sweep_on_another_tier_choose_for_it_alone(tmp_path: Path) -> None:
