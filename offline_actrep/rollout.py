@@ -69,6 +69,22 @@ def play(
         observations = world.restart(fresh) if fresh.any() else following
 
 
+@dataclass(frozen=True)
+class Played:
+    """Whole episodes of one actor.
+
+    Attributes:
+        returns: under each of G discounts.
+        actions: all N decisions, in order, episode after episode; also those of episodes of the
+            last round that `returns` leaves out.
+        first: marks every episode's first decision.
+    """
+
+    returns: Float64[np.ndarray, "G episodes"]
+    actions: Int64[np.ndarray, " N"]
+    first: Bool[np.ndarray, " N"]
+
+
 def episode_returns(
     actor: AbstractPolicy | AbstractBehaviour,
     world: AbstractSimulator,
@@ -77,19 +93,19 @@ def episode_returns(
     seed: int,
     gamma: float = 1.0,
 ) -> Float64[np.ndarray, " episodes"]:
-    """Returns of whole episodes, discounted by gamma a decision; see `returns_at`."""
-    return returns_at(actor, world, episodes=episodes, seed=seed, gammas=(gamma,))[0]
+    """Returns of whole episodes, discounted by gamma a decision; see `play_episodes`."""
+    return play_episodes(actor, world, episodes=episodes, seed=seed, gammas=(gamma,)).returns[0]
 
 
-def returns_at(
+def play_episodes(
     actor: AbstractPolicy | AbstractBehaviour,
     world: AbstractSimulator,
     *,
     episodes: int,
     seed: int,
-    gammas: Sequence[float],
-) -> Float64[np.ndarray, "G episodes"]:
-    """Returns of the same whole episodes under several discounts a decision.
+    gammas: Sequence[float] = (1.0,),
+) -> Played:
+    """Plays whole episodes: their returns under several discounts a decision, and what was chosen.
 
     Every world plays the same number of episodes (the last round may be cut), so that short
     episodes are not counted more often than long ones.
@@ -105,11 +121,18 @@ def returns_at(
     done = np.zeros(world.num_envs, np.int64)
     weight = np.ones((len(discounts), world.num_envs))
     everyone = np.arange(world.num_envs)
+    decided: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for row in play(actor, world, seed=seed):
         counts = done < rounds
+        decided.append((counts, row.actions, row.first))
         returns[:, done[counts], everyone[counts]] += (weight * row.rewards)[:, counts]
         weight = np.where(row.terminated | row.truncated, 1.0, weight * discounts)
         done += row.terminated | row.truncated
         if (done >= rounds).all():
-            return returns.reshape(len(discounts), -1)[:, :episodes]
+            counted, actions, first = (
+                np.stack(each, axis=1) for each in zip(*decided, strict=True)
+            )
+            return Played(
+                returns.reshape(len(discounts), -1)[:, :episodes], actions[counted], first[counted]
+            )
     raise AssertionError("play never ends")

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from offline_actrep.behaviour import collect, make_behaviour
+from offline_actrep.core.choices import Choices, choices
 from offline_actrep.core.cost import costing
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractPolicy, DecodedPolicy
@@ -64,7 +65,7 @@ from offline_actrep.recipe import (
 from offline_actrep.relabel import Relabelled, relabel
 from offline_actrep.representations.catalog import fit
 from offline_actrep.representations.probe import probe
-from offline_actrep.rollout import episode_returns, returns_at
+from offline_actrep.rollout import episode_returns, play_episodes
 from offline_actrep.saved import (
     load_policy,
     load_representation,
@@ -406,7 +407,7 @@ def _table_of(layout: Layout, world: AbstractSimulator) -> Path:
 
 
 def play_references(layout: Layout, tell: OnEvent) -> None:
-    """Takes the log's own returns and, where there is a world, plays random actions."""
+    """Takes the log's own returns and choices; where there is a world, plays random actions too."""
     folder, world = layout.references(), layout.world()
     if is_whole(folder):
         return
@@ -415,14 +416,18 @@ def play_references(layout: Layout, tell: OnEvent) -> None:
         "behaviour": log.returns.tolist(),
         "behaviour_discounted": log.discounted_returns(layout.recipe.gamma).tolist(),
     }
+    first = np.zeros(len(log), bool)
+    first[log.episode_offsets[:-1]] = True
+    chosen = {"behaviour": choices(log.actions, first).as_dict()}
     if world is not None:
         uniform = make_behaviour("uniform", world.action_set)
-        played = episode_returns(
+        played = play_episodes(
             uniform, world, episodes=layout.recipe.evaluate.episodes, seed=EVALUATION_SEED
         )
-        found["random"] = played.tolist()
+        found["random"] = played.returns[0].tolist()
+        chosen["random"] = choices(played.actions, played.first).as_dict()
     with new_artifact(folder, {"kind": "references"}) as draft:
-        write_json(draft / "references.json", found)
+        write_json(draft / "references.json", found | {"choices": chosen})
     tell(Event("references", 1, 1))
 
 
@@ -634,18 +639,22 @@ def _judged(
     log: Log,
     on_step: OnStep,
 ) -> dict[str, Any]:
-    """Returns where there is a world, FQE where it is asked for, and what a decision costs."""
+    """Returns where there is a world, FQE where it is asked for, choices, a decision's cost."""
     found: dict[str, Any] = {"decide_seconds": _decide_seconds(policy, log, seed)}
     recipe, world = layout.recipe, layout.world()
     if world is not None:
-        plain, discounted = returns_at(
+        played = play_episodes(
             policy,
             world,
             episodes=recipe.evaluate.episodes,
             seed=EVALUATION_SEED + seed,
             gammas=(1.0, recipe.gamma),
         )
-        found |= {"returns": plain.tolist(), "discounted_returns": discounted.tolist()}
+        plain, discounted = played.returns.tolist()
+        found |= {"returns": plain, "discounted_returns": discounted}
+        found["choices"] = choices(played.actions, played.first).as_dict()
+    else:
+        found["choices"] = _choices_in_log(policy, log, seed).as_dict()
     estimator = layout.estimator(learner)
     if estimator is not None:
         judged = estimate(
@@ -669,6 +678,18 @@ def _decide_seconds(policy: AbstractPolicy, log: Log, seed: int, decisions: int 
     with costing() as cost:
         policy.choose(states)
     return cost.seconds / decisions
+
+
+def _choices_in_log(policy: AbstractPolicy, log: Log, seed: int, batches: int = 4) -> Choices:
+    """What it chooses in logged states, drawn apart: nothing comes before anything."""
+    rows = np.random.default_rng(seed).integers(len(log), size=(batches, 512))
+    chosen = [
+        policy.choose(
+            log.observations[each], None if log.allowed is None else log.allowed.take(each)
+        )
+        for each in rows
+    ]
+    return choices(np.concatenate(chosen), np.ones(rows.size, bool))
 
 
 def _mean(values: list[float] | None) -> float | None:
@@ -701,6 +722,7 @@ def results(layout: Layout) -> dict[str, Any]:
         "name": recipe.name,
         "version": VERSION,
         "log": read_json(layout.log / DONE),
+        "reference_choices": references.pop("choices", {}),
         "references": references,
         "probes": probes,
         "runs": runs,

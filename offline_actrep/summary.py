@@ -41,6 +41,7 @@ def summarise(layout: Layout) -> Path:
     sections = [
         _headline(layout, found, figures),
         *_curves(found, figures),
+        *_choices(found),
         *_walks(layout, figures),
         *_points(layout, log, found, figures),
         *_values(layout, figures),
@@ -95,9 +96,8 @@ def publish(layout: Layout, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     name = layout.recipe.name
     write_json(folder / f"{name}.json", found)
-    text = "\n\n".join(
-        markdown_table(table) for table in (results_table(layout), probe_table(found["probes"]))
-    )
+    tables = (results_table(layout), *choices_tables(found), probe_table(found["probes"]))
+    text = "\n\n".join(markdown_table(table) for table in tables)
     write_text(folder / f"{name}.md", f"# {layout.recipe.title or name}\n\n{text}\n")
     kept = [folder / f"{name}.json", folder / f"{name}.md"]
     for figure, copy in (
@@ -270,6 +270,45 @@ def _measured(looks: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | Non
     if all(value is None for value in values):
         return None
     return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _choices(found: Mapping[str, Any]) -> list[Section]:
+    text = (
+        "A policy on points that hardly move from state to state chooses the same few actions over "
+        "and over. Whether that is right, the return says."
+    )
+    return [Section("Choices", text, (table,)) for table in choices_tables(found)]
+
+
+CHOSEN = {
+    "distinct_actions": ("distinct actions", "{:,.0f}"),
+    "largest_share": ("share of the commonest", "{:.1%}"),
+    "repeated": ("same as the decision before", "{:.1%}"),
+}
+"""What of choices stands in the table: its heading, and how it is written."""
+
+
+def choices_tables(found: Mapping[str, Any]) -> list[Table]:
+    """One table with a row a policy, means over seeds; none where nobody counted."""
+    counted = [run for run in found["runs"] if "choices" in run]
+    if not counted:
+        return []
+    named = {"random": "random", "behaviour": "behaviour (the log)"}
+    references = found["reference_choices"]
+    policies = [(said, [references[key]]) for key, said in named.items() if key in references]
+    for name in dict.fromkeys(run["learner"] for run in counted):
+        policies.append((name, [run["choices"] for run in counted if run["learner"] == name]))
+    rows = []
+    for name, chosen in policies:
+        cells = []
+        for key, (_, form) in CHOSEN.items():
+            known = [one[key] for one in chosen if one[key] is not None]
+            cells.append(form.format(np.mean(known)) if known else "-")
+        rows.append([name, *cells])
+    headings = ("policy", *(heading for heading, _ in CHOSEN.values()))
+    played = "random" in references
+    where = "the episodes that were played" if played else "2,048 logged states; of the log, in all"
+    return [Table(headings, rows, f"What was chosen in {where}.")]
 
 
 def _walks(layout: Layout, figures: Path, episodes: int = 8) -> list[Section]:

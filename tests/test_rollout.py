@@ -10,7 +10,7 @@ from offline_actrep.behaviour import Uniform
 from offline_actrep.core.actions import ActionSet, AllowedActions
 from offline_actrep.core.policy import AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator
-from offline_actrep.rollout import episode_returns, play
+from offline_actrep.rollout import episode_returns, play, play_episodes
 from offline_actrep.simulators.maze import Maze
 
 
@@ -102,6 +102,19 @@ def test_episodes_are_given_by_rounds_and_the_last_is_cut() -> None:
     whole = returns(Countdown(4, (1, 2, 3)), 12)
     np.testing.assert_array_equal(returns(Countdown(4, (1, 2, 3)), 10), whole[:10])
     assert returns(Countdown(4, (1, 2, 3)), 1).tolist() == whole[:1].tolist()
+
+
+def test_decisions_come_episode_after_episode_of_one_world_after_the_other() -> None:
+    """Lengths 1 and 3 in two worlds: what a world does once it has played enough is left out."""
+    world = Countdown(2, (1, 3))
+    actor = Uniform(world.action_set)
+    found = play_episodes(actor, world, episodes=4, seed=0, gammas=(1.0, 0.0))
+    lengths = np.diff([*np.flatnonzero(found.first), len(found.first)])
+    assert len(lengths) == 4 and set(lengths) <= {1, 3} and len(found.actions) == lengths.sum()
+    by_world = {1: 1.0, 3: 6.0}
+    earned = found.returns[0].reshape(2, 2).T.ravel()  # rounds of worlds -> worlds of rounds
+    np.testing.assert_array_equal(earned, [by_world[length] for length in lengths])
+    np.testing.assert_array_equal(found.returns[1], np.ones(4))
 
 
 def test_no_episodes_are_refused() -> None:

@@ -103,6 +103,8 @@ def test_the_results_have_every_learner_and_seed(finished: Layout) -> None:
         assert len(entry["returns"]) == len(entry["discounted_returns"]) == 4
         assert entry["fqe"]["low"] <= entry["fqe"]["value"] <= entry["fqe"]["high"]
         assert entry["train_seconds"] > 0
+        assert 1 <= entry["choices"]["distinct_actions"] <= 32
+        assert 0 <= entry["choices"]["repeated"] <= 1
         shares = [look["near_share"] for look in entry["curve"]]
         assert all((share is None) == (entry["learner"] == "on ids") for share in shares)
     assert [(probe["representation"], probe["seed"]) for probe in results["probes"]] == [
@@ -110,6 +112,9 @@ def test_the_results_have_every_learner_and_seed(finished: Layout) -> None:
         ("merlion", 1),
     ]
     assert len(results["references"]["random"]) == 4
+    behaviour, random = (results["reference_choices"][key] for key in ("behaviour", "random"))
+    assert behaviour["distinct_actions"] == len(set(finished.read_log().actions.tolist()))
+    assert random["largest_share"] < 0.2 and random["repeated"] < 0.2
     assert len(results["references"]["behaviour"]) == finished.read_log().n_episodes
 
 

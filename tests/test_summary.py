@@ -13,7 +13,13 @@ from offline_actrep.files.artifact import read_json
 from offline_actrep.recipe import read_recipe
 from offline_actrep.run import Layout, run
 from offline_actrep.simulators.maze import PRESETS
-from offline_actrep.summary import policy_returns, probe_table, results_table, summarise
+from offline_actrep.summary import (
+    choices_tables,
+    policy_returns,
+    probe_table,
+    results_table,
+    summarise,
+)
 
 COLLECT = '[log.collect]\nbehaviour = "uniform"\nrows = 400\nworlds = 8\n'
 WORLD = '[world]\nname = "maze"\nsettings = { actuators = 5 }\n'
@@ -124,6 +130,34 @@ def test_points_have_a_row_a_seed(finished: Layout) -> None:
     assert [row[:2] for row in table.rows] == [["merlion", "0"], ["merlion", "1"]]
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert not any("-" in row for row in table.rows), "in a maze everything can be measured"
+
+
+def test_choices_have_a_row_a_policy_means_over_seeds(finished: Layout) -> None:
+    found = read_json(finished.folder / "results.json")
+    (table,) = choices_tables(found)
+    assert [row[0] for row in table.rows] == [
+        "random",
+        "behaviour (the log)",
+        "on points",
+        "on ids",
+    ]
+    shares = [run["choices"]["largest_share"] for run in found["runs"][:2]]
+    assert table.rows[2][2] == f"{sum(shares) / 2:.1%}"
+    assert "<h2>Choices</h2>" in page(finished)
+
+
+def test_choices_in_logged_states_repeat_nothing(without_world: Layout) -> None:
+    (table,) = choices_tables(read_json(without_world.folder / "results.json"))
+    assert [row[0] for row in table.rows] == ["behaviour (the log)", "on points", "on ids"]
+    assert [row[3] for row in table.rows[1:]] == ["-", "-"] and table.rows[0][3] != "-"
+    assert "2,048 logged states" in table.caption
+
+
+def test_runs_of_before_choices_were_counted_have_no_table(finished: Layout) -> None:
+    found = read_json(finished.folder / "results.json")
+    for run_of_before in found["runs"]:
+        del run_of_before["choices"]
+    assert choices_tables(found) == []
 
 
 def test_without_a_world_fqe_takes_the_place_of_returns(without_world: Layout) -> None:
