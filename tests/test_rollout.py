@@ -109,7 +109,7 @@ def test_decisions_come_episode_after_episode_of_one_world_after_the_other() -> 
     world = Countdown(2, (1, 3))
     actor = Uniform(world.action_set)
     found = play_episodes(actor, world, episodes=4, seed=0, gammas=(1.0, 0.0))
-    lengths = np.diff([*np.flatnonzero(found.first), len(found.first)])
+    lengths = np.diff(np.append(np.flatnonzero(found.first), len(found.first)))
     assert len(lengths) == 4 and set(lengths) <= {1, 3} and len(found.actions) == lengths.sum()
     by_world = {1: 1.0, 3: 6.0}
     earned = found.returns[0].reshape(2, 2).T.ravel()  # rounds of worlds -> worlds of rounds
