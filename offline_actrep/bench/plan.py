@@ -75,6 +75,9 @@ class BenchWorld(Strict):
     """Actions come and go, in the log and in play; None for what the data set's recipe says."""
     methods: tuple[str, ...] | None = None
     """The methods that are run here; None for all."""
+    trials_of: str = ""
+    """A world whose chosen trials are taken over, for one that differs from it in its budget; empty
+    for trials of its own."""
 
     @property
     def folder(self) -> str:
@@ -304,8 +307,9 @@ class BenchRecipe(Strict):
     def tried_on(self, tuning: Tuning, cell: Cell) -> Cell:
         """Where trials choose the settings of a log's methods."""
         sweep = self.sweep_of(cell)
-        own = sweep is not None and sweep.tuned == "each"
-        return cell if own else Cell(cell.world, tuning.tier)
+        if sweep is not None and sweep.tuned == "each":
+            return cell
+        return Cell(self.world(cell.world).trials_of or cell.world, tuning.tier)
 
     def methods_in(self, cell: Cell) -> list[BenchMethod]:
         """Those that are run on a log."""
@@ -378,7 +382,9 @@ def _refuse_strangers(bench: BenchRecipe) -> None:
         ("estimated_on", "representation", [bench.estimated_on or ""], ["", *points]),
     ]
     for world in bench.worlds:
-        used.append((f"world {world.name!r}", "method", world.methods or (), methods))
+        place = f"world {world.name!r}"
+        used.append((place, "method", world.methods or (), methods))
+        used.append((place, "world", [world.trials_of or world.name], worlds))
     for each in bench.representations:
         used.append((f"representation {each.name!r}", "world", list(each.of_world), worlds))
     for each in bench.methods:
@@ -418,6 +424,12 @@ def _refuse_unequal_trials(bench: BenchRecipe, tuning: Tuning) -> None:
     shared = sorted(set(tuning.seeds) & set(bench.seeds))
     if shared:
         raise ValueError(f"seed {shared[0]} is used for tuning and for the bench; take another")
+    for world in bench.worlds:
+        if world.trials_of and bench.world(world.trials_of).trials_of:
+            raise ValueError(
+                f"world {world.name!r} takes the trials of {world.trials_of!r}, which has none of "
+                "its own: name the world that has"
+            )
     for each in bench.methods:
         if each.trials_of is not None:
             if each.trials or bench.method(each.trials_of).trials_of is not None:

@@ -89,18 +89,20 @@ def tune(job: Job) -> None:
     bench, tuning = job.bench, job.bench.tuning
     if tuning is None:
         raise ValueError("the bench has no [tuning] table: nothing to try")
-    asked = filter(job.only.has, bench.cells())
-    for cell in dict.fromkeys(bench.tried_on(tuning, each) for each in asked):
+    asked: dict[Cell, dict[str, BenchMethod]] = {}
+    for cell in filter(job.only.has, bench.cells()):
+        wanted = [each for each in bench.methods_in(cell) if job.only.has_method(each.name)]
+        own = [bench.method(each.trials_of or each.name) for each in wanted]
+        tried = asked.setdefault(bench.tried_on(tuning, cell), {})
+        tried |= {each.name: each for each in own}
+    for cell, methods in asked.items():
         place = _place(tuning, cell)
         known = Tuned.read(job.places.tuned).content["worlds"].get(place, {})
         todo = {}
-        for each in bench.methods_in(cell):
-            if each.trials_of is not None:
-                continue
+        for name, each in methods.items():
             setups = trial_setups(bench, tuning, cell, each)
-            done = _done(known.get(each.name), trials_hash(tuning, setups))
-            if job.only.has_method(each.name) and not done:
-                todo[each.name] = setups
+            if not _done(known.get(name), trials_hash(tuning, setups)):
+                todo[name] = setups
         if todo:
             _keep(tuning, job.places.tuned, place, _tried(job, tuning, cell, todo))
 

@@ -213,6 +213,38 @@ def test_a_sweep_is_tuned_at_each_value_or_as_the_world_is(tmp_path: Path) -> No
             Only(tiers=[tier]).check(bench)
 
 
+LONG = """
+[[worlds]]
+name = "maze_long"
+dataset = "maze"
+tiers = ["medium"]
+gamma = 0.97
+dim = 2
+trials_of = "maze"
+learner = { steps = 80 }
+
+[[representations]]"""
+
+
+def test_a_world_may_take_the_trials_of_another_that_has_some(tmp_path: Path) -> None:
+    bench = read(tmp_path, ("[[representations]]", LONG))
+    plain, long = Cell("maze", "medium"), Cell("maze_long", "medium")
+    assert bench.tuning is not None
+    assert bench.tried_on(bench.tuning, long) == plain
+    each = bench.method("BC")
+    setups = trial_setups(bench, bench.tuning, plain, each)
+    entry = {"BC": {"chosen": 1, "hash": trials_hash(bench.tuning, setups)}}
+    chosen, tuning = Tuned({"worlds": {"maze": entry}}).trial(bench, long, each)
+    assert (chosen, tuning) == (each.trials[1], TUNED)
+    assert learner_config(bench, each, long, chosen)[1].steps == 80
+    for old, new, said in (
+        ('trials_of = "maze"', 'trials_of = "mace"', "world 'maze_long' names the world 'mace'"),
+        ('trials_of = "maze"', 'trials_of = "maze_long"', "which has none of its own"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read(tmp_path, ("[[representations]]", LONG.replace(old, new)))
+
+
 def test_a_method_may_be_asked_for_in_some_worlds_only(tmp_path: Path) -> None:
     bench = read(tmp_path, ('name = "BC"', 'name = "BC"\nworlds = []'))
     assert [each.name for each in bench.methods_in(Cell("maze", "medium"))] == ["MERLION-CQL"]
