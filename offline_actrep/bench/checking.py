@@ -7,7 +7,7 @@ import numpy as np
 
 from offline_actrep.bench.data import cell_data, make_log, references
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.rows import Row, read_rows
+from offline_actrep.bench.rows import LATER, Row, read_rows
 from offline_actrep.bench.running import Ground, run_cell, setups_of, sorted_out, wanted
 from offline_actrep.bench.tuning import Tuned
 
@@ -21,7 +21,7 @@ COMPARED = (
     "chosen_return", "curve_steps", "curve_returns", "effect_r2", "neighbour_ratio",
     "random_return", "best_return",
 )  # fmt: skip
-"""What a row must give again: all it found but what it cost."""
+"""What a row must give again, with what it knows of `LATER`: all it found but what it cost."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def _again(job: Job, tuned: Tuned, row: Row) -> Again:
 
 def compared(row: Row, again: Row, tolerance: float) -> Again:
     """A row and what it is now: bit for bit where the machine is the same."""
-    wrong = [name for name in COMPARED if getattr(row, name) != getattr(again, name)]
+    known = [name for name in LATER if getattr(row, name) is not None]
+    wrong = [name for name in (*COMPARED, *known) if getattr(row, name) != getattr(again, name)]
     found, gap = again.normalised, abs(again.normalised - row.normalised)
     if row.data_hash != again.data_hash:
         return Again(row, found, DIFFERS, "the log that was made is another one")

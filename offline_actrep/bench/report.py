@@ -320,7 +320,8 @@ def _ablation(scores: Scores, found: Findings, folder: Path) -> Section:
 
 DETAILS = (
     "method", "seeds", "return", "IQM", "chosen by FQE", "discounted", "FQE", "fit s", "re-label s",
-    "train s", "peak MB", "decide µs", "linear R2", "neighbour ratio", "settings",
+    "train s", "peak MB", "decide µs", "linear R2", "neighbour ratio", "actions chosen",
+    "commonest", "repeated", "settings",
 )  # fmt: skip
 
 
@@ -331,7 +332,9 @@ def _details(scores: Scores, found: Findings) -> Section:
         caption = (
             f"{cell.name}: random {one.random_return:.1f}, behaviour {one.behaviour_return:.1f}, "
             f"best known {one.best_return:.1f} ({one.best_by}). Means over seeds; IQM of the "
-            "normalised return."
+            "normalised return. Actions chosen: how many different ones in the episodes that were "
+            "played; commonest: that action's share; repeated: the share of decisions that chose "
+            "the action of the decision before (rows of before this was counted have none)."
         )
         rows = [_detail(name, scores.of(name, cell), found, cell) for name in scores.methods(cell)]
         tables.append(Table(DETAILS, rows, caption=caption))
@@ -361,6 +364,9 @@ def _detail(name: str, rows: Sequence[Row], found: Findings, cell: Cell) -> list
         _mean([1e6 * row.decide_seconds for row in rows], ".0f"),
         _mean([row.effect_r2 for row in rows], ".2f"),
         _mean([row.neighbour_ratio for row in rows], ".2f"),
+        _mean([row.distinct_actions for row in rows], ".0f"),
+        _mean([row.largest_share for row in rows], ".2f"),
+        _mean([row.repeated for row in rows], ".2f"),
         rows[0].tuning,
     ]
 

@@ -7,7 +7,7 @@ tables are made from the rows alone.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,13 @@ class Row:
     """Of the code that trained the policy."""
     machine: str
     """On which it was trained."""
+    # later than the others: rows of before they were counted have none, and are as good
+    distinct_actions: int | None = None
+    """How many of the actions were chosen in its episodes."""
+    largest_share: float | None = None
+    """The commonest action's share of all decisions."""
+    repeated: float | None = None
+    """Share of decisions that chose the action of the decision before."""
 
     @property
     def cell(self) -> Cell:
@@ -106,10 +113,13 @@ class Row:
         return (self.fit_seconds or 0.0) + (self.relabel_seconds or 0.0) + self.train_seconds
 
     def digest(self) -> str:
-        """Of everything that it says."""
-        return digest("row", asdict(self))
+        """Of everything that it says; what came later and is not known says nothing."""
+        content = asdict(self)
+        return digest("row", {k: v for k, v in content.items() if k not in LATER or v is not None})
 
 
+LATER = tuple(field.name for field in fields(Row) if field.default is not MISSING)
+"""What rows of before may lack."""
 DIGEST = "row_digest"
 _TYPES: dict[Any, Any] = {
     str: pl.String,
@@ -134,11 +144,12 @@ def read_rows(file: Path) -> dict[Key, Row]:
     if not file.is_file():
         return {}
     table = pl.read_parquet(file)
-    if dict(table.schema) != SCHEMA:
-        wrong = sorted(set(table.schema.items()) ^ set(SCHEMA.items()), key=str)[0][0]
+    wrong = set(SCHEMA) - set(LATER) - set(table.columns)
+    wrong |= {name for name, kind in table.schema.items() if SCHEMA.get(name) != kind}
+    if wrong:
         raise ValueError(
-            f"{file} is no table of rows of this version (column {wrong!r}): move it away and run "
-            "the bench again"
+            f"{file} is no table of rows of this version (column {min(wrong)!r}): move it away and "
+            "run the bench again"
         )
     rows = {}
     for number, content in enumerate(table.iter_rows(named=True)):

@@ -1,6 +1,6 @@
 """Rows on disk: the same when they come back, refused when somebody changed them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +8,8 @@ import pytest
 from invented import a_row
 
 from offline_actrep.bench.plan import Cell
-from offline_actrep.bench.rows import DIGEST, SCHEMA, read_rows, write_rows
+from offline_actrep.bench.rows import DIGEST, LATER, SCHEMA, read_rows, write_rows
+from offline_actrep.files.artifact import digest
 
 CELL = Cell("maze", "medium")
 
@@ -59,6 +60,24 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     write_rows(file, [a_row("a", CELL, 1, 0.5)])
     pl.read_parquet(file).drop("fqe").write_parquet(file)
     with pytest.raises(ValueError, match="column 'fqe'"):
+        read_rows(file)
+
+
+def test_rows_of_before_choices_were_counted_are_as_good(tmp_path: Path) -> None:
+    """They have no such columns; their digests, and those of rows that know nothing, agree."""
+    file = tmp_path / "rows.parquet"
+    row = a_row("a", CELL, 1, 0.5)
+    before = asdict(row)
+    for name in LATER:
+        assert before.pop(name) is None
+    table = pl.DataFrame([before | {DIGEST: digest("row", before)}])
+    table.cast({name: SCHEMA[name] for name in table.columns}).write_parquet(file)
+    assert read_rows(file) == {row.key: row}
+    counted = replace(row, distinct_actions=3, largest_share=0.5, repeated=0.25)
+    assert counted.digest() != row.digest()
+    write_rows(file, [counted])
+    pl.read_parquet(file).drop(LATER).write_parquet(file)
+    with pytest.raises(ValueError, match="was changed after it was written"):
         read_rows(file)
 
 

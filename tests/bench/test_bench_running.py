@@ -252,6 +252,13 @@ def test_a_check_needs_rows(finished: Job, tmp_path: Path) -> None:
         check(elsewhere(finished, tmp_path))
 
 
+def test_choices_are_compared_where_a_row_knows_them() -> None:
+    now = a_row("a", PLAIN, 1, 0.5, distinct_actions=3, largest_share=0.5, repeated=0.25)
+    before = replace(now, distinct_actions=None, largest_share=None, repeated=None)
+    assert compared(before, now, 0.1).verdict == SAME_BITS
+    assert compared(replace(now, repeated=0.5), now, 0.1).verdict == DIFFERS
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
@@ -293,6 +300,39 @@ def test_trials_are_run_for_the_part_that_is_asked_for(
     monkeypatch.setattr("offline_actrep.bench.tuning._tried", note)
     tune(Job(bench, Places(tmp_path, tmp_path, tmp_path / "pub"), quiet(), only, 1))
     assert tried == expected
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (Only(worlds=["maze_long"]), {"BC"}),
+        (Only(methods=["variant"], sweeps=False), {"MERLION-CQL"}),
+        (Only(sweeps=False), {"MERLION-CQL", "BC"}),
+    ],
+)
+def test_trials_are_those_of_the_methods_that_are_asked_for(
+    only: Only, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer world takes the maze's trials, a variant those of MERLION-CQL."""
+    bench = read_bench(SMALL)
+    plain, cql = bench.worlds[0], bench.method("MERLION-CQL")
+    changes = {"name": "maze_long", "dataset": "maze", "trials_of": "maze", "methods": ("BC",)}
+    variant = {"name": "variant", "trials": (), "trials_of": "MERLION-CQL"}
+    bench = bench.model_copy(
+        update={
+            "worlds": (plain, plain.model_copy(update=changes)),
+            "methods": (*bench.methods, cql.model_copy(update=variant)),
+        }
+    )
+    tried: dict[Cell, set[str]] = {}
+
+    def note(job: Job, tuning: Any, cell: Cell, todo: Any) -> dict[str, Any]:
+        tried[cell] = set(todo)
+        return {}
+
+    monkeypatch.setattr("offline_actrep.bench.tuning._tried", note)
+    tune(Job(bench, Places(tmp_path, tmp_path, tmp_path / "pub"), quiet(), only, 1))
+    assert tried == {PLAIN: expected}
 
 
 @pytest.fixture(scope="module")
