@@ -55,6 +55,8 @@ class LearnerConfig:
     """CQL: weight of the conservative term, on the scale of the scaled rewards."""
     n_action_samples: Annotated[int, Field(ge=1)] = 4
     """CQL: sampled actions of each of three kinds a row. BCQ, candidate BCQ: candidates a row."""
+    neighbours: Annotated[int, Field(ge=1)] = 1
+    """Decoded TD3: how many actions nearest to the actor's point Q chooses among when it acts."""
     initial_temperature: Annotated[float, Field(gt=0)] = 0.1
     """CQL: of the entropy term, before it is learnt."""
     alpha: Annotated[float, Field(ge=0)] = 5.0

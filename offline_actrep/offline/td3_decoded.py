@@ -10,6 +10,11 @@ Formula (TD3+BC, Fujimoto and Gu 2021, with `d(s, e) = phi(decode(s, e); s)`):
 jumps, the gradient of Q at the decoded point is handed straight through to pi(s) (Bengio et al.
 2013). Where the log says which actions were allowed, decoding keeps to them.
 
+With `neighbours` k above 1 the policy goes to the point of the action that min_j Q_j likes best
+among the k nearest to pi(s), after Dulac-Arnold et al. (2015, "Deep Reinforcement Learning in Large
+Discrete Action Spaces"); what is learnt is the same. As Q is asked about real actions only, it can
+be asked again when it acts.
+
 With d the identity the weights after an update are those of d3rlpy's TD3PlusBC.
 """
 
@@ -27,7 +32,7 @@ from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
-from offline_actrep.offline.heads import adam
+from offline_actrep.offline.heads import adam, only, parts
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
 from offline_actrep.offline.twin_critics import follow, regress, twins, values
 
@@ -41,7 +46,8 @@ class DecodedTd3(AbstractPointLearner):
 
     Args:
         name: what it is called.
-        config: `alpha`, `tau`, `target_noise`, `gamma`, both learning rates, `hidden`.
+        config: `alpha`, `neighbours`, `tau`, `target_noise`, `gamma`, both learning rates,
+            `hidden`.
         n_features: F.
         representation: whose actions there are; it stays on the CPU.
         device: where it learns.
@@ -119,9 +125,47 @@ class DecodedTd3(AbstractPointLearner):
         observations: Float32[np.ndarray, "B S"],
         allowed: AllowedActions | None = None,
     ) -> Float32[np.ndarray, "B E"]:
-        del observations, allowed
         with torch.no_grad():
-            return self.actor(self.brought(features)).tanh().cpu().numpy()
+            wanted = self.actor(self.brought(features)).tanh().cpu()
+        count = min(self.config.neighbours, len(self.representation.action_set))
+        if count == 1:
+            return wanted.numpy()
+        chosen = np.empty_like(wanted.numpy())
+        for rows in parts(len(features), len(self.representation.action_set)):
+            sets = None if allowed is None else allowed.between(rows.start, rows.stop)
+            states = torch.from_numpy(observations[rows])
+            near = self._nearest(states, wanted[rows], count, sets)
+            chosen[rows] = self._best(features[rows], near)
+        return chosen
+
+    @torch.no_grad()
+    def _nearest(
+        self,
+        states: Float32[Tensor, "B S"],
+        wanted: Float32[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None,
+    ) -> Float32[Tensor, "B K E"]:
+        """The points of the actions nearest to those wanted, nearest first.
+
+        A row that allows fewer than K has its nearest again in place of those that it lacks.
+        """
+        table = self.representation.table(states)
+        away = torch.cdist(wanted[:, None], table, p=1)[:, 0]
+        mask = None if allowed is None else allowed.mask(table.shape[1])
+        found, places = only(-away, mask).topk(count, dim=1)
+        places = places.where(found > -torch.inf, places[:, :1])
+        return table.gather(1, places[..., None].expand(-1, -1, table.shape[2]))
+
+    @torch.no_grad()
+    def _best(
+        self, features: Float32[np.ndarray, "B F"], points: Float32[Tensor, "B K E"]
+    ) -> Float32[np.ndarray, "B E"]:
+        count = points.shape[1]
+        seen = self.brought(features).repeat_interleave(count, dim=0)
+        found = values(self.critics, seen, points.flatten(0, 1).to(self.device))
+        worst = torch.stack(found).amin(dim=0).view(-1, count)
+        return points[torch.arange(len(points)), worst.argmax(dim=1).cpu()].numpy()
 
     def value(
         self, features: Float32[np.ndarray, "B F"], points: Float32[np.ndarray, "B E"]

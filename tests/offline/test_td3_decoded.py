@@ -132,3 +132,32 @@ def test_the_gradient_of_q_at_the_decoded_point_reaches_the_actor(
     for weight, with_q, without in zip(weights, by_hand, imitation, strict=True):
         torch.testing.assert_close(weight.grad, with_q)
         assert not torch.allclose(with_q, without, rtol=0.1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("neighbours", [1, 3, 99])
+def test_q_chooses_among_the_nearest_when_it_acts(
+    make_batch: Any, points: Relabelled, neighbours: int, masked: bool
+) -> None:
+    """By hand, row by row; where fewer are allowed, among all of those."""
+    with seeded(1):
+        config = replace(CONFIG, neighbours=neighbours)
+        made = DecodedTd3("td3_decoded", config, 3, points.representation)
+    batch = on_points(make_batch, points, seed=0, masked=masked)
+    features, states = batch.features, batch.observations
+    assert states is not None
+    chosen = made.points(features.numpy(), states.numpy(), batch.allowed)
+    wanted, table = made.actor(features).tanh().detach(), made.representation.table(states)
+    if neighbours == 1:
+        assert np.array_equal(chosen, wanted.numpy()), "decoding does the rest"
+        return
+    moved = 0
+    for n in range(16):
+        may = np.arange(16) if batch.allowed is None else batch.allowed.row(n)
+        away = (table[n, may] - wanted[n]).abs().sum(dim=1)
+        near = table[n, may][away.argsort()[:neighbours]]
+        seen = features[n].expand(len(near), -1)
+        best = near[torch.stack(values(made.critics, seen, near)).amin(dim=0).argmax()]
+        np.testing.assert_allclose(chosen[n], best.detach().numpy(), atol=1e-6)
+        moved += not torch.equal(best, near[0])
+    assert moved, "Q disagrees with the actor somewhere"
