@@ -371,7 +371,7 @@ def _detail(name: str, rows: Sequence[Row], found: Findings, cell: Cell) -> list
     ]
 
 
-def _mean(values: Sequence[float | None], form: str) -> str:
+def _mean(values: Sequence[float | int | None], form: str) -> str:
     known = [value for value in values if value is not None]
     return f"{np.mean(known):{form}}" if known else "-"
 
