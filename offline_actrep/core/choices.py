@@ -31,17 +31,17 @@ class Choices:
 
 
 def choices(actions: Int64[np.ndarray, " N"], first: Bool[np.ndarray, " N"]) -> Choices:
-    """Of decisions in order, episode after episode; `first` marks where each begins.
+    """Of decisions (dense indices) in order, episode after episode; `first`: where each begins.
 
     Raises:
         ValueError: there are no decisions, or the first one begins no episode.
     """
     if not len(actions) or not first[0]:
         raise ValueError("choices need at least one decision, the first of them an episode's first")
-    counts = np.unique(actions, return_counts=True)[1]
+    counts = np.bincount(actions)
     again = (actions[1:] == actions[:-1])[~first[1:]]
     return Choices(
-        distinct_actions=len(counts),
+        distinct_actions=int(np.count_nonzero(counts)),
         largest_share=float(counts.max() / len(actions)),
         repeated=float(again.mean()) if len(again) else None,
     )
