@@ -718,11 +718,12 @@ def results(layout: Layout) -> dict[str, Any]:
     references, world = read_json(layout.references() / "references.json"), layout.world(1)
     if world is not None and np.isfinite(world.best_return):
         references["best_known"] = world.best_return
+    chosen = references.pop("choices", {})
     return {
         "name": recipe.name,
         "version": VERSION,
         "log": read_json(layout.log / DONE),
-        "reference_choices": references.pop("choices", {}),
+        "reference_choices": chosen,
         "references": references,
         "probes": probes,
         "runs": runs,

@@ -21,7 +21,7 @@ from offline_actrep.bench.data import (
 )
 from offline_actrep.bench.job import Job
 from offline_actrep.bench.plan import BenchRecipe, Cell
-from offline_actrep.bench.rows import LATER, Key, Row, read_rows, words, write_rows
+from offline_actrep.bench.rows import Key, Row, read_rows, words, write_rows
 from offline_actrep.bench.setup import Setup, pipeline, setup
 from offline_actrep.bench.tuning import Tuned
 from offline_actrep.run import Layout, WorkerDied, points_result, policy_result, run
@@ -214,7 +214,7 @@ def _row(
         data_hash=known.data_hash,
         git_revision=found["git_revision"],
         machine=found["machine"],
-        **{name: _of(found.get("choices"), name) for name in LATER},
+        **found.get("choices", {}),
     )
 
 

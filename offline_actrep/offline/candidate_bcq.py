@@ -33,7 +33,7 @@ from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.discrete_bcq import supported
 from offline_actrep.offline.heads import adam, at_place, mean_square, only, parts
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
-from offline_actrep.offline.twin_critics import follow, regress, twins, values
+from offline_actrep.offline.twin_critics import follow, lower_values, regress, twins, values
 
 WIDER = 4
 """Candidates of a decision for one of a target: a decision is made once, a target in every row of
@@ -110,11 +110,10 @@ class CandidateBcq(AbstractPointLearner):
         count = min(most, logits.shape[1])
         largest, ids = logits.topk(count, dim=1)
         states = observations.to(CPU).repeat_interleave(count, dim=0)
-        points = self.representation.embed(states, ids.flatten().to(CPU)).to(self.device)
-        seen = features.repeat_interleave(count, dim=0)
-        worst = torch.stack(values(critics, seen, points)).amin(dim=0).view(-1, count)
-        usable = supported(worst, largest, self.config.action_flexibility)
-        return usable, points.view(*ids.shape, -1)
+        flat = self.representation.embed(states, ids.flatten().to(CPU)).to(self.device)
+        points = flat.view(*ids.shape, -1)
+        worst = lower_values(critics, features, points)
+        return supported(worst, largest, self.config.action_flexibility), points
 
     def points(
         self,

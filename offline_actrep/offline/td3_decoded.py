@@ -34,7 +34,7 @@ from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
 from offline_actrep.offline.heads import adam, only, parts
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
-from offline_actrep.offline.twin_critics import follow, regress, twins, values
+from offline_actrep.offline.twin_critics import follow, lower_values, regress, twins, values
 
 ACTOR_EVERY = 2
 """Updates of the critics for one of the actor and of the targets."""
@@ -161,10 +161,7 @@ class DecodedTd3(AbstractPointLearner):
     def _best(
         self, features: Float32[np.ndarray, "B F"], points: Float32[Tensor, "B K E"]
     ) -> Float32[np.ndarray, "B E"]:
-        count = points.shape[1]
-        seen = self.brought(features).repeat_interleave(count, dim=0)
-        found = values(self.critics, seen, points.flatten(0, 1).to(self.device))
-        worst = torch.stack(found).amin(dim=0).view(-1, count)
+        worst = lower_values(self.critics, self.brought(features), points.to(self.device))
         return points[torch.arange(len(points)), worst.argmax(dim=1).cpu()].numpy()
 
     def value(

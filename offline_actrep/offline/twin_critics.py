@@ -22,6 +22,16 @@ def values(
     return [critic(together)[:, 0] for critic in critics]
 
 
+def lower_values(
+    critics: nn.ModuleList, features: Float32[Tensor, "B F"], points: Float32[Tensor, "B K E"]
+) -> Float32[Tensor, "B K"]:
+    """The lowest Q of any critic, of each of K points a row."""
+    count = points.shape[1]
+    seen = features.repeat_interleave(count, dim=0)
+    found = torch.stack(values(critics, seen, points.flatten(0, 1)))
+    return found.amin(dim=0).view(-1, count)
+
+
 def regress(
     critics: nn.ModuleList,
     optimiser: torch.optim.Optimizer,
