@@ -48,6 +48,25 @@ class AbstractRepresentation(ABC):
             ValueError: a row whose allowed set is empty.
         """
 
+    @abstractmethod
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
+        """Dense indices of the `count` (K) actions nearest to each point, and their l1 distances.
+
+        Nearest first, the lower index where two are as near: the first column is what `nearest`
+        finds where that search is exact. A row that allows fewer has -1 and infinity in place of
+        those that it lacks.
+
+        Raises:
+            ValueError: a row whose allowed set is empty or whose distances are not numbers; a
+                `count` below 1.
+        """
+
     @final
     def decode(
         self,

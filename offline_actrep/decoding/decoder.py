@@ -25,12 +25,12 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from offline_actrep.core.actions import AllowedActions
-from offline_actrep.decoding import search
+from offline_actrep.decoding import exact, search
 from offline_actrep.decoding.graph import Graph
 from offline_actrep.decoding.index import ANCHORS, AbstractIndex, Measured
 from offline_actrep.decoding.ivf import Ivf
 from offline_actrep.decoding.points import Codes, Heads, points_of
-from offline_actrep.decoding.search import Found
+from offline_actrep.decoding.search import Found, FoundFew
 
 Method = Literal["auto", "split", "fused", "graph", "ivf"]
 """How to search; `auto` chooses by the number of actions and the encoder."""
@@ -159,17 +159,66 @@ class Decoder:
                 best[part], gap[part] = self._of_allowed(heads, asked, lists)
         return torch.from_numpy(best), torch.from_numpy(gap)
 
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float32[Tensor, "B K"]]:
+        """Dense indices of the `count` nearest actions, nearest first, and their l1 distances.
+
+        Exact, whatever recall is asked for. The lower index comes first where two are as near;
+        -1 and infinity where a row allows fewer.
+
+        Raises:
+            ValueError: a row whose allowed set is empty or whose distances are not numbers; a
+                `count` below 1.
+        """
+        exact.refuse_none(count)
+        wanted = np.ascontiguousarray(points.detach().numpy(), np.float32)
+        if allowed is not None:
+            _refuse_empty(allowed)
+        best = np.empty((len(wanted), count), np.int64)
+        gap = np.empty((len(wanted), count), np.float32)
+        step = max(1, AT_ONCE // len(self.codes))
+        for start in range(0, len(wanted), ROWS):
+            heads = self.head(observations[start : start + ROWS])
+            for first in range(start, min(start + ROWS, len(wanted)), step):
+                part = slice(first, min(first + step, start + ROWS, len(wanted)))
+                own = heads.rows(slice(part.start - start, part.stop - start))
+                lists = None if allowed is None else allowed.between(part.start, part.stop)
+                best[part], gap[part] = self._few(own, wanted[part], count, lists)
+        found = torch.from_numpy(best)
+        exact.refuse_lost(found)
+        return found, torch.from_numpy(gap)
+
     def exact(self, heads: Heads, points: Float32[np.ndarray, "B E"]) -> Found:
         """The nearest of all actions, whatever recall is asked for."""
-        fused = self.method != "split" and self.codes.is_shallow
         step = max(1, AT_ONCE // len(self.codes))
         best, gap = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
         for start in range(0, len(points), step):
             part = slice(start, start + step)
             best[part], gap[part] = search.nearest_of_all(
-                self.codes, heads.rows(part), points[part], fused=fused
+                self.codes, heads.rows(part), points[part], fused=self._is_fused
             )
         return best, gap
+
+    @property
+    def _is_fused(self) -> bool:
+        return self.method != "split" and self.codes.is_shallow
+
+    def _few(
+        self,
+        heads: Heads,
+        points: Float32[np.ndarray, "B E"],
+        count: int,
+        allowed: AllowedActions | None,
+    ) -> FoundFew:
+        if allowed is None:
+            return search.few_of_all(self.codes, heads, points, count, fused=self._is_fused)
+        lists = allowed.offsets, allowed.indices
+        return search.few_of_list(self.codes, heads, points, *lists, count)
 
     def _of_all(self, heads: Heads, points: Float32[np.ndarray, "B E"]) -> Found:
         if self._index is None or self._effort is None:

@@ -223,6 +223,44 @@ def settle(
 
 @njit(cache=True)
 @no_type_check
+def settle_few(
+    table, bent, layers, biases, shift, weight, bias, points, offsets, indices, distances, best, gap
+):
+    """best[s], gap[s]: as many nearest of a row's list as they have columns, nearest first.
+
+    The arguments are those of `settle`. Where a list is shorter, or its distances are not numbers,
+    the action is -1 and the distance infinite.
+    """
+    h, spare = np.empty(table.shape[1]), np.empty(table.shape[1])
+    count = best.shape[1]
+    nearest = np.empty(count)
+    for s in range(len(points)):
+        start, end = offsets[s], offsets[s + 1]
+        q, w, c = shift[s % len(shift)], weight[s % len(weight)], bias[s % len(bias)]
+        limit = np.float32(np.inf)
+        if end - start > count:
+            limit = np.partition(distances[start:end], count - 1)[count - 1] + SLACK
+        best[s], nearest[:] = -1, np.inf
+        for k in range(start, end):
+            if not distances[k] <= limit:
+                continue
+            a = indices[k] if len(indices) else k - start
+            found = _exact(table[a], bent, layers, biases, q, w, c, points[s], h, spare)
+            place = count
+            while place > 0 and (
+                found < nearest[place - 1]
+                or (found == nearest[place - 1] and a < best[s, place - 1])
+            ):
+                place -= 1
+                if place + 1 < count:
+                    best[s, place + 1], nearest[place + 1] = best[s, place], nearest[place]
+            if place < count:
+                best[s, place], nearest[place] = a, found
+        gap[s] = nearest
+
+
+@njit(cache=True)
+@no_type_check
 def _push(keys, ids, n, key, one):
     """Onto a heap of n entries whose smallest key stands first."""
     k = n

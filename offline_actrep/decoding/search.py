@@ -9,6 +9,8 @@ from offline_actrep.decoding.points import LANES, Codes, Heads, points_of
 
 Found = tuple[Int64[np.ndarray, " B"], Float32[np.ndarray, " B"]]
 """Dense actions, and their l1 distances."""
+FoundFew = tuple[Int64[np.ndarray, "B K"], Float32[np.ndarray, "B K"]]
+"""The same of several actions a row, nearest first; -1 and infinity where a row has no more."""
 EVERY = np.empty(0, np.int64)
 """A list of actions that stands for all of them."""
 
@@ -64,13 +66,46 @@ def settle(
     return best, gap
 
 
+def settle_few(
+    codes: Codes,
+    heads: Heads,
+    points: Float32[np.ndarray, "B E"],
+    offsets: Int64[np.ndarray, " B_plus_1"],
+    indices: Int64[np.ndarray, " M"],
+    distances: Float32[np.ndarray, " D"],
+    count: int,
+) -> FoundFew:
+    """The `count` nearest of each row's list (`EVERY`: of all), settled likewise."""
+    best = np.empty((len(points), count), np.int64)
+    gap = np.empty((len(points), count), np.float32)
+    kernels.settle_few(
+        codes.table, codes.bent, codes.layers, codes.biases, heads.shift, heads.weight, heads.bias,
+        points, offsets, indices, distances, best, gap,
+    )  # fmt: skip
+    return best, gap
+
+
 def nearest_of_all(
     codes: Codes, heads: Heads, points: Float32[np.ndarray, "B E"], *, fused: bool
 ) -> Found:
     """The nearest of all actions."""
+    offsets, distances = _all_of(codes, heads, points, fused)
+    return settle(codes, heads, points, offsets, EVERY, distances)
+
+
+def few_of_all(
+    codes: Codes, heads: Heads, points: Float32[np.ndarray, "B E"], count: int, *, fused: bool
+) -> FoundFew:
+    """The `count` nearest of all actions."""
+    offsets, distances = _all_of(codes, heads, points, fused)
+    return settle_few(codes, heads, points, offsets, EVERY, distances, count)
+
+
+def _all_of(
+    codes: Codes, heads: Heads, points: Float32[np.ndarray, "B E"], fused: bool
+) -> tuple[Int64[np.ndarray, " B_plus_1"], Float32[np.ndarray, " K"]]:
     distances = np.ascontiguousarray(scan(codes, heads, points, fused=fused))
-    offsets = np.arange(len(points) + 1) * len(codes)
-    return settle(codes, heads, points, offsets, EVERY, distances.reshape(-1))
+    return np.arange(len(points) + 1) * len(codes), distances.reshape(-1)
 
 
 def nearest_of_list(
@@ -83,3 +118,16 @@ def nearest_of_list(
     """The nearest of the actions that a row lists."""
     distances = distances_of(codes, heads, points, offsets, indices)
     return settle(codes, heads, points, offsets, indices, distances)
+
+
+def few_of_list(
+    codes: Codes,
+    heads: Heads,
+    points: Float32[np.ndarray, "B E"],
+    offsets: Int64[np.ndarray, " B_plus_1"],
+    indices: Int64[np.ndarray, " M"],
+    count: int,
+) -> FoundFew:
+    """The `count` nearest of the actions that a row lists."""
+    distances = distances_of(codes, heads, points, offsets, indices)
+    return settle_few(codes, heads, points, offsets, indices, distances, count)

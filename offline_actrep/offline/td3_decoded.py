@@ -32,7 +32,7 @@ from offline_actrep.core.actions import AllowedActions
 from offline_actrep.core.representation import AbstractRepresentation
 from offline_actrep.nets.computing import CPU
 from offline_actrep.nets.mlp import mlp
-from offline_actrep.offline.heads import adam, only, parts
+from offline_actrep.offline.heads import adam, parts
 from offline_actrep.offline.learner import AbstractPointLearner, Batch, LearnerConfig
 from offline_actrep.offline.twin_critics import follow, lower_values, regress, twins, values
 
@@ -131,15 +131,13 @@ class DecodedTd3(AbstractPointLearner):
         if count == 1:
             return wanted.numpy()
         chosen = np.empty_like(wanted.numpy())
-        for rows in parts(len(features), len(self.representation.action_set)):
+        for rows in parts(len(features), count * observations.shape[1]):
             sets = None if allowed is None else allowed.between(rows.start, rows.stop)
-            states = torch.from_numpy(observations[rows])
-            near = self._nearest(states, wanted[rows], count, sets)
+            near = self._near(torch.from_numpy(observations[rows]), wanted[rows], count, sets)
             chosen[rows] = self._best(features[rows], near)
         return chosen
 
-    @torch.no_grad()
-    def _nearest(
+    def _near(
         self,
         states: Float32[Tensor, "B S"],
         wanted: Float32[Tensor, "B E"],
@@ -150,12 +148,10 @@ class DecodedTd3(AbstractPointLearner):
 
         A row that allows fewer than K has its nearest again in place of those that it lacks.
         """
-        table = self.representation.table(states)
-        away = torch.cdist(wanted[:, None], table, p=1)[:, 0]
-        mask = None if allowed is None else allowed.mask(table.shape[1])
-        found, places = only(-away, mask).topk(count, dim=1)
-        places = places.where(found > -torch.inf, places[:, :1])
-        return table.gather(1, places[..., None].expand(-1, -1, table.shape[2]))
+        actions, _ = self.representation.neighbours(states, wanted, count, allowed)
+        actions = actions.where(actions >= 0, actions[:, :1])
+        found = self.representation.embed(states.repeat_interleave(count, dim=0), actions.flatten())
+        return found.unflatten(0, (len(states), count))
 
     @torch.no_grad()
     def _best(

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -97,10 +97,27 @@ class Cvae(nn.Module, AbstractRepresentation):
         points: Float[Tensor, "B E"],
         allowed: AllowedActions | None = None,
     ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
+        table, chunk, mask = self._searched(observations, allowed)
+        return exact.nearest(points, table, chunk, mask)
+
+    @torch.no_grad()
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
+        table, chunk, mask = self._searched(observations, allowed)
+        return exact.neighbours(points, table, chunk, count, mask)
+
+    def _searched(
+        self, observations: Float[Tensor, "B S"], allowed: AllowedActions | None
+    ) -> tuple[exact.Table, int, Bool[Tensor, "B A"] | None]:
+        """What the exact search takes: tables of points by rows, rows at once, and the mask."""
         features, shared = self.features(observations), self.encoder.per_action()
         n_actions = len(self.action_set)
-        return exact.nearest(
-            points,
+        return (
             lambda rows: self.frame.to_cube(self.encoder.all_actions(features[rows], shared)),
             exact.states_at_once(n_actions, self.settings.hidden),
             None if allowed is None else torch.from_numpy(allowed.mask(n_actions)),

@@ -210,6 +210,15 @@ class Merlion(nn.Module, AbstractRepresentation):
     ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
         return self.decoder().nearest(observations, points, allowed)
 
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
+        return self.decoder().neighbours(observations, points, count, allowed)
+
     def decoder(self) -> Decoder:
         """What searches for the nearest action; made anew when a weight has changed."""
         if self._decoder is None or not self._decoder[0].saw_nothing():

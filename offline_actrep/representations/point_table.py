@@ -58,16 +58,29 @@ class PointTable(AbstractRepresentation):
     ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
         """Of actions that share a point only the first is looked at, where all are allowed."""
         if allowed is not None:
-            return exact.nearest(
-                points,
-                lambda rows: self.points.expand(rows.stop - rows.start, -1, -1),
-                exact.states_at_once(len(self.action_set), self.dim),
-                torch.from_numpy(allowed.mask(len(self.action_set))),
-            )
+            mask = torch.from_numpy(allowed.mask(len(self.action_set)))
+            return exact.nearest(points, self._rows, self._at_once(), mask)
         parts = points.split(exact.states_at_once(len(self._distinct), 1))
         found = [torch.cdist(part, self._distinct, p=1.0).min(dim=1) for part in parts]
         places = torch.cat([part.indices for part in found])
         return self._owners[places], torch.cat([part.values for part in found])
+
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
+        del observations
+        mask = None if allowed is None else torch.from_numpy(allowed.mask(len(self.action_set)))
+        return exact.neighbours(points, self._rows, self._at_once(), count, mask)
+
+    def _rows(self, rows: slice) -> Float[Tensor, "b A E"]:
+        return self.points.expand(rows.stop - rows.start, -1, -1)
+
+    def _at_once(self) -> int:
+        return exact.states_at_once(len(self.action_set), self.dim)
 
     def target_distance(
         self,

@@ -134,6 +134,57 @@ def test_nearest_keeps_to_the_allowed_actions(
     assert not torch.equal(actions, fitted.decode(states, points))
 
 
+@pytest.mark.parametrize("count", [1, 5, 16])
+def test_neighbours_are_the_nearest_in_order(
+    fitted: AbstractRepresentation, states: torch.Tensor, count: int
+) -> None:
+    points = wanted(len(states), fitted.dim)
+    distance = (fitted.table(states) - points[:, None]).abs().sum(dim=2)
+    actions, gap = fitted.neighbours(states, points, count)
+    assert actions.shape == gap.shape == (len(states), count)
+    torch.testing.assert_close(gap, distance.sort(dim=1).values[:, :count], atol=1e-5, rtol=0)
+    torch.testing.assert_close(distance.gather(1, actions), gap, atol=1e-5, rtol=0)
+    assert all(len(set(row)) == count for row in actions.tolist())
+    assert torch.equal(actions[:, 0], fitted.decode(states, points))
+
+
+def test_neighbours_keep_to_the_allowed_actions(
+    fitted: AbstractRepresentation, states: torch.Tensor
+) -> None:
+    """Rows allow 1 to 16 actions and have no neighbours beyond those."""
+    points = wanted(len(states), fitted.dim)
+    mask = (
+        np.random.default_rng(2).random((len(states), 16)) < np.linspace(0, 1, len(states))[:, None]
+    )
+    mask[:, 7] |= ~mask.any(axis=1)
+    actions, gap = fitted.neighbours(states, points, 6, AllowedActions.of_mask(mask))
+    distance = (fitted.table(states) - points[:, None]).abs().sum(dim=2)
+    ordered = distance.masked_fill(~torch.from_numpy(mask), torch.inf).sort(dim=1).values[:, :6]
+    torch.testing.assert_close(gap, ordered, atol=1e-5, rtol=0)
+    assert np.array_equal((actions >= 0).sum(dim=1).numpy(), mask.sum(axis=1).clip(max=6))
+    assert torch.equal(actions < 0, gap.isinf())
+    assert all(mask[row, a] for row, few in enumerate(actions.tolist()) for a in few if a >= 0)
+
+
+def test_neighbours_beyond_all_actions_are_none(
+    fitted: AbstractRepresentation, states: torch.Tensor
+) -> None:
+    actions, gap = fitted.neighbours(states, wanted(len(states), fitted.dim), 18)
+    assert torch.equal(actions[:, :16].sort(dim=1).values[0], torch.arange(16))
+    assert (actions[:, 16:] == -1).all() and gap[:, 16:].isinf().all()
+
+
+def test_no_neighbours_and_points_that_are_no_numbers_are_refused(
+    fitted: AbstractRepresentation, states: torch.Tensor
+) -> None:
+    points = wanted(len(states), fitted.dim)
+    with pytest.raises(ValueError, match="0 neighbours were asked for; ask for 1 at least"):
+        fitted.neighbours(states, points, 0)
+    points[4, 0] = torch.nan
+    with pytest.raises(ValueError, match="row 4 has no nearest action: its distances are not"):
+        fitted.neighbours(states, points, 3)
+
+
 def test_an_empty_set_of_allowed_actions_is_refused(
     fitted: AbstractRepresentation, states: torch.Tensor
 ) -> None:
@@ -142,6 +193,8 @@ def test_an_empty_set_of_allowed_actions_is_refused(
     points = wanted(len(states), fitted.dim)
     with pytest.raises(ValueError, match="row 3 has an empty set of allowed actions"):
         fitted.nearest(states, points, AllowedActions.of_mask(mask))
+    with pytest.raises(ValueError, match="row 3 has an empty set of allowed actions"):
+        fitted.neighbours(states, points, 2, AllowedActions.of_mask(mask))
 
 
 def test_the_lowest_index_wins_a_tie(
@@ -156,6 +209,9 @@ def test_the_lowest_index_wins_a_tie(
     table = twins.table(logged)
     assert torch.equal(table[:, 4], table[:, 11])
     assert (twins.decode(logged, table[:, 11]) == 4).all()
+    both, gap = twins.neighbours(logged, table[:, 11], 2)
+    assert torch.equal(both, torch.tensor([[4, 11]]).expand(20, 2))
+    assert gap.max() < 1e-6
 
 
 def test_config_and_tensors_make_it_again_bit_for_bit(

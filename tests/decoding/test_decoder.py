@@ -102,6 +102,53 @@ def test_twins_tie_and_the_lower_wins(kind: str, method: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "method"), EXACT)
+@pytest.mark.parametrize("n", [1, 5, 300])
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_neighbours_are_those_of_the_plain_scan_where_sums_are_exact(
+    kind: str, method: str, n: int, count: int
+) -> None:
+    """On a grid many actions tie, within the neighbours and at their edge."""
+    codes, head = make(kind, n, dim=2, grid=True)
+    states, points = asked(20, 2, grid=True)
+    heads = head(states)
+
+    def table(rows: slice) -> torch.Tensor:
+        return points_of(codes, heads.rows(rows))
+
+    mask = torch.rand(20, n, generator=torch.Generator().manual_seed(0)) < 0.2
+    mask[:, 0] |= ~mask.any(dim=1)
+    found = Decoder(codes, head, method=method)  # type: ignore[arg-type]
+    for may, lists in ((None, None), (mask, AllowedActions.of_mask(mask.numpy()))):
+        wanted = exact.neighbours(points, table, 1, count, may)
+        best, gap = found.neighbours(states, points, count, lists)
+        assert torch.equal(best, wanted[0])
+        assert torch.equal(gap, wanted[1])
+
+
+def test_the_first_neighbour_is_the_nearest_and_methods_agree_to_the_bit() -> None:
+    codes, head = make("mlp", 700, dim=5)
+    codes.table[600:] = codes.table[:100]
+    states, points = asked(300, 5)
+    split, fused = (
+        Decoder(codes, head, method=method).neighbours(states, points, 9)
+        for method in ("split", "fused")
+    )
+    assert torch.equal(split[0], fused[0]) and torch.equal(split[1], fused[1])
+    best, gap = Decoder(codes, head).nearest(states, points)
+    assert torch.equal(split[0][:, 0], best) and torch.equal(split[1][:, 0], gap)
+
+
+def test_neighbours_are_exact_whatever_recall_is_asked_for() -> None:
+    codes, head, calibrated = indexed("mlp", "ivf")
+    quick = Decoder(codes, head, recall=0.8, method="ivf", indexed=calibrated)
+    states, points = asked(100, 2, seed=4)
+    wanted = Decoder(codes, head).neighbours(states, points, 5)
+    assert all(
+        torch.equal(a, b) for a, b in zip(quick.neighbours(states, points, 5), wanted, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("kind", "method"), EXACT)
 @pytest.mark.parametrize("share", [0.02, 0.9])
 def test_only_allowed_actions_win(kind: str, method: str, share: float) -> None:
     """Few are looked through one by one, many are scanned with all; the answer is the same."""
@@ -319,12 +366,18 @@ def test_rows_are_taken_in_parts_of_any_size(monkeypatch: pytest.MonkeyPatch) ->
     states, points = asked(50, 2, grid=True)
     mask = torch.rand(50, 200, generator=torch.Generator().manual_seed(0)) < 0.4
     allowed = AllowedActions.of_mask(mask.numpy())
-    whole = [Decoder(codes, head).nearest(states, points, lists) for lists in (None, allowed)]
+    both = (None, allowed)
+
+    def found() -> list[torch.Tensor]:
+        made = Decoder(codes, head)
+        nearest = [made.nearest(states, points, lists) for lists in both]
+        few = [made.neighbours(states, points, 3, lists) for lists in both]
+        return [part for pair in (*nearest, *few) for part in pair]
+
+    whole = found()
     monkeypatch.setattr(decoder, "ROWS", 7)
     monkeypatch.setattr(decoder, "AT_ONCE", 450)
-    parts = [Decoder(codes, head).nearest(states, points, lists) for lists in (None, allowed)]
-    for mine, theirs in zip(whole, parts, strict=True):
-        assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(whole, found(), strict=True))
     mask[44] = False
     with pytest.raises(ValueError, match="row 44 has an empty set"):
         Decoder(codes, head).nearest(states, points, AllowedActions.of_mask(mask.numpy()))

@@ -1,16 +1,19 @@
 """The exact search equals trying every action."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_actrep.decoding.exact import ELEMENTS, nearest, states_at_once
+from offline_actrep.decoding.exact import ELEMENTS, nearest, neighbours, states_at_once
 
 
 def brute_force(
     points: torch.Tensor, table: torch.Tensor, mask: torch.Tensor | None
-) -> list[tuple[int, float]]:
+) -> list[list[tuple[int, float]]]:
+    """Of every row the actions and their distances, nearest first."""
     found = []
     for row, point in enumerate(points.tolist()):
         gaps = [
@@ -18,8 +21,7 @@ def brute_force(
             for action, place in enumerate(table[row].tolist())
             if mask is None or mask[row, action]
         ]
-        gap, action = min(gaps)
-        found.append((action, gap))
+        found.append([(action, gap) for gap, action in sorted(gaps)])
     return found
 
 
@@ -28,11 +30,12 @@ def brute_force(
     actions=st.integers(1, 7),
     dim=st.integers(1, 3),
     chunk=st.integers(1, 12),
+    count=st.integers(1, 9),
     masked=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_it_equals_brute_force_in_chunks_of_any_size(
-    rows: int, actions: int, dim: int, chunk: int, masked: bool, seed: int
+    rows: int, actions: int, dim: int, chunk: int, count: int, masked: bool, seed: int
 ) -> None:
     """Coordinates on a coarse grid, so that ties are frequent: the lowest index wins them."""
     generator = torch.Generator().manual_seed(seed)
@@ -42,7 +45,11 @@ def test_it_equals_brute_force_in_chunks_of_any_size(
     if mask is not None:
         mask[torch.arange(rows), torch.randint(actions, (rows,), generator=generator)] = True
     best, gap = nearest(points, lambda part: table[part], chunk, mask)
-    assert list(zip(best.tolist(), gap.tolist(), strict=True)) == brute_force(points, table, mask)
+    wanted = brute_force(points, table, mask)
+    assert list(zip(best.tolist(), gap.tolist(), strict=True)) == [row[0] for row in wanted]
+    few, gaps = neighbours(points, lambda part: table[part], chunk, count, mask)
+    padded = [(row + [(-1, math.inf)] * count)[:count] for row in wanted]
+    assert torch.stack([few, gaps], dim=2).tolist() == [[list(p) for p in row] for row in padded]
 
 
 def test_the_lowest_index_wins_a_tie() -> None:

@@ -60,6 +60,15 @@ class Known(AbstractRepresentation):
         del allowed
         return exact.nearest(points, lambda rows: self.table(observations[rows]), 16)
 
+    def neighbours(
+        self,
+        observations: Float[Tensor, "B S"],
+        points: Float[Tensor, "B E"],
+        count: int,
+        allowed: AllowedActions | None = None,
+    ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
+        raise NotImplementedError
+
     def target_distance(
         self,
         observations: Float[Tensor, "B S"],
