@@ -169,10 +169,11 @@ def exact_table(n_actions: int, rounds: int) -> None:
         assert all(torch.equal(a, b) for a, b in zip(answers[0], answers[-1], strict=True))
         if codes.is_shallow:
             several = min(64, max(2, 2_000_000 // n_actions))
-            name = f"fused, {several} at once"
+            name, few = (f"{what}, {several} at once" for what in ("fused", "fused, 16 nearest"))
             some, places = states[:several], points[:several]
             work[name] = lambda d=decoder, a=some, b=places: d.nearest(a, b)
-            add_rows(shown, kind, in_turn(work, rounds), {name: several})
+            work[few] = lambda d=decoder, a=some, b=places: d.neighbours(a, b, 16)
+            add_rows(shown, kind, in_turn(work, rounds), {name: several, few: several})
         else:
             add_rows(shown, kind, in_turn(work, rounds), {})
     CONSOLE.print(shown)
