@@ -177,8 +177,8 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ValueError(
             f"{folder}: expected a store, a folder with {MANIFEST}, got "
             f"{'a folder without it' if folder.is_dir() else 'no folder'}. To mend it: name the "
-            "folder that `convert --out` wrote; a conversion that was cut short is taken up by "
-            "the same command again."
+            "folder that `convert --out` wrote, or `convert` the log first; a conversion that was "
+            "cut short is taken up by the same command again."
         )
     _check_length(file, regular_size(file))
     manifest = _parse(file, file.read_bytes())
