@@ -889,17 +889,24 @@ def clean(ax: Axes) -> None:
 
 
 def legend_below(figure: Figure, keys: Sequence[Artist]) -> None:
-    """Below all panels, in as many columns as fit the width."""
+    """Below all panels, in as many columns as fit the width.
+
+    A legend of more than two lines makes the figure higher, so that panels keep their room.
+    """
     if not keys:
         return
     for key in keys:
         key.set_label(wrap(str(key.get_label()), 28))
-    longest = max(len(line) for key in keys for line in str(key.get_label()).split("\n"))
+    labels = [str(key.get_label()).split("\n") for key in keys]
+    longest = max(len(line) for lines in labels for line in lines)
     fitting = int(figure.get_figwidth() / (0.55 + 0.085 * longest))
+    columns = max(1, min(len(keys), fitting))
+    lines = math.ceil(len(keys) / columns) * max(map(len, labels))
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, lines - 2))
     figure.legend(
         handles=keys,
         loc="outside lower center",
-        ncols=max(1, min(len(keys), fitting)),
+        ncols=columns,
         frameon=False,
         fontsize=9,
     )

@@ -262,6 +262,18 @@ def test_a_diverging_q_gets_a_logarithmic_axis() -> None:
     assert both.axes[0].get_yscale() == "symlog"
 
 
+def test_a_long_legend_leaves_the_panels_their_room() -> None:
+    """Twenty methods have a panel as high as two methods have."""
+    curve = Curve(np.array([100, 200]), np.array([0.0, 1.0]))
+    heights = []
+    for n in (2, 20):
+        runs = {f"a method with a long name {i}": curve for i in range(n)}
+        figure = plots.learning_curves(runs, references={})
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_window_extent().height / figure.dpi)
+    assert heights[1] > 0.85 * heights[0]
+
+
 def test_the_legend_names_all_methods_as_they_are_written(tmp_path: Path) -> None:
     runs = {"pays $5 or $6": curve(1, 2, 3), **{f"m{i}": curve(i, i, i) for i in range(8)}}
     figure = plots.learning_curves(runs, references={})
