@@ -30,7 +30,7 @@ from offline_actrep.decoding.graph import Graph
 from offline_actrep.decoding.index import ANCHORS, AbstractIndex, Measured
 from offline_actrep.decoding.ivf import Ivf
 from offline_actrep.decoding.points import Codes, Heads, points_of
-from offline_actrep.decoding.search import Found, FoundFew
+from offline_actrep.decoding.search import Found
 
 Method = Literal["auto", "split", "fused", "graph", "ivf"]
 """How to search; `auto` chooses by the number of actions and the encoder."""
@@ -188,7 +188,9 @@ class Decoder:
                 part = slice(first, min(first + step, start + ROWS, len(wanted)))
                 own = heads.rows(slice(part.start - start, part.stop - start))
                 lists = None if allowed is None else allowed.between(part.start, part.stop)
-                best[part], gap[part] = self._few(own, wanted[part], count, lists)
+                best[part], gap[part] = search.few(
+                    self.codes, own, wanted[part], count, lists, fused=self._is_fused
+                )
         found = torch.from_numpy(best)
         exact.refuse_lost(found)
         return found, torch.from_numpy(gap)
@@ -207,18 +209,6 @@ class Decoder:
     @property
     def _is_fused(self) -> bool:
         return self.method != "split" and self.codes.is_shallow
-
-    def _few(
-        self,
-        heads: Heads,
-        points: Float32[np.ndarray, "B E"],
-        count: int,
-        allowed: AllowedActions | None,
-    ) -> FoundFew:
-        if allowed is None:
-            return search.few_of_all(self.codes, heads, points, count, fused=self._is_fused)
-        lists = allowed.offsets, allowed.indices
-        return search.few_of_list(self.codes, heads, points, *lists, count)
 
     def _of_all(self, heads: Heads, points: Float32[np.ndarray, "B E"]) -> Found:
         if self._index is None or self._effort is None:

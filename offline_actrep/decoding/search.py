@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
+from offline_actrep.core.actions import AllowedActions
 from offline_actrep.decoding import exact, kernels
 from offline_actrep.decoding.points import LANES, Codes, Heads, points_of
 
@@ -66,39 +67,12 @@ def settle(
     return best, gap
 
 
-def settle_few(
-    codes: Codes,
-    heads: Heads,
-    points: Float32[np.ndarray, "B E"],
-    offsets: Int64[np.ndarray, " B_plus_1"],
-    indices: Int64[np.ndarray, " M"],
-    distances: Float32[np.ndarray, " D"],
-    count: int,
-) -> FoundFew:
-    """The `count` nearest of each row's list (`EVERY`: of all), settled likewise."""
-    best = np.empty((len(points), count), np.int64)
-    gap = np.empty((len(points), count), np.float32)
-    kernels.settle_few(
-        codes.table, codes.bent, codes.layers, codes.biases, heads.shift, heads.weight, heads.bias,
-        points, offsets, indices, distances, best, gap,
-    )  # fmt: skip
-    return best, gap
-
-
 def nearest_of_all(
     codes: Codes, heads: Heads, points: Float32[np.ndarray, "B E"], *, fused: bool
 ) -> Found:
     """The nearest of all actions."""
     offsets, distances = _all_of(codes, heads, points, fused)
     return settle(codes, heads, points, offsets, EVERY, distances)
-
-
-def few_of_all(
-    codes: Codes, heads: Heads, points: Float32[np.ndarray, "B E"], count: int, *, fused: bool
-) -> FoundFew:
-    """The `count` nearest of all actions."""
-    offsets, distances = _all_of(codes, heads, points, fused)
-    return settle_few(codes, heads, points, offsets, EVERY, distances, count)
 
 
 def _all_of(
@@ -120,14 +94,25 @@ def nearest_of_list(
     return settle(codes, heads, points, offsets, indices, distances)
 
 
-def few_of_list(
+def few(
     codes: Codes,
     heads: Heads,
     points: Float32[np.ndarray, "B E"],
-    offsets: Int64[np.ndarray, " B_plus_1"],
-    indices: Int64[np.ndarray, " M"],
     count: int,
+    allowed: AllowedActions | None,
+    *,
+    fused: bool,
 ) -> FoundFew:
-    """The `count` nearest of the actions that a row lists."""
-    distances = distances_of(codes, heads, points, offsets, indices)
-    return settle_few(codes, heads, points, offsets, indices, distances, count)
+    """The `count` nearest of all actions, or of those that a row allows, settled likewise."""
+    if allowed is None:
+        indices, (offsets, distances) = EVERY, _all_of(codes, heads, points, fused)
+    else:
+        offsets, indices = allowed.offsets, allowed.indices
+        distances = distances_of(codes, heads, points, offsets, indices)
+    best = np.empty((len(points), count), np.int64)
+    gap = np.empty((len(points), count), np.float32)
+    kernels.settle_few(
+        codes.table, codes.bent, codes.layers, codes.biases, heads.shift, heads.weight, heads.bias,
+        points, offsets, indices, distances, best, gap,
+    )  # fmt: skip
+    return best, gap

@@ -4,7 +4,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from offline_actrep.core.actions import ActionSet, AllowedActions
@@ -58,8 +58,7 @@ class PointTable(AbstractRepresentation):
     ) -> tuple[Int64[Tensor, " B"], Float[Tensor, " B"]]:
         """Of actions that share a point only the first is looked at, where all are allowed."""
         if allowed is not None:
-            mask = torch.from_numpy(allowed.mask(len(self.action_set)))
-            return exact.nearest(points, self._rows, self._at_once(), mask)
+            return exact.nearest(points, self._rows, self._at_once(), self._mask(allowed))
         parts = points.split(exact.states_at_once(len(self._distinct), 1))
         found = [torch.cdist(part, self._distinct, p=1.0).min(dim=1) for part in parts]
         places = torch.cat([part.indices for part in found])
@@ -73,8 +72,11 @@ class PointTable(AbstractRepresentation):
         allowed: AllowedActions | None = None,
     ) -> tuple[Int64[Tensor, "B K"], Float[Tensor, "B K"]]:
         del observations
-        mask = None if allowed is None else torch.from_numpy(allowed.mask(len(self.action_set)))
+        mask = None if allowed is None else self._mask(allowed)
         return exact.neighbours(points, self._rows, self._at_once(), count, mask)
+
+    def _mask(self, allowed: AllowedActions) -> Bool[Tensor, "B A"]:
+        return torch.from_numpy(allowed.mask(len(self.action_set)))
 
     def _rows(self, rows: slice) -> Float[Tensor, "b A E"]:
         return self.points.expand(rows.stop - rows.start, -1, -1)
