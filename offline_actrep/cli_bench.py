@@ -80,14 +80,15 @@ def bench(
 def _run(job: Job) -> Mapping[str, object]:
     new = run_bench(job)
     rows = read_rows(job.places.rows)
-    hashes = wanted(job.bench, Tuned.read(job.places.tuned))
-    current, outdated = sorted_out(rows, hashes)
+    setups = wanted(job.bench, Tuned.read(job.places.tuned))
+    current, outdated = sorted_out(rows, setups)
     return {
         "rows": str(job.places.rows),
         "new": len(new),
         "there": len(current),
-        "missing": len(hashes) - len(current),
+        "missing": len(setups) - len(current),
         "outdated": len(outdated),
+        "unjudged": sum(row.fqe_hash is None for row in current) if job.bench.estimate else 0,
         "failed": job.told.failed,
     }
 

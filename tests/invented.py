@@ -6,6 +6,7 @@ import numpy as np
 
 from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.bench.rows import Key, Row
+from offline_actrep.bench.setup import Setup
 
 Score = Callable[[str, Cell, int], float]
 """A normalised return of (method, log, seed)."""
@@ -34,16 +35,17 @@ def a_row(method: str, cell: Cell, seed: int, score: float, **changes: object) -
 
 
 def rows_of(
-    bench: BenchRecipe, hashes: Mapping[Key, str], score: Score, actions: Mapping[Cell, int]
+    bench: BenchRecipe, setups: Mapping[Key, Setup], score: Score, actions: Mapping[Cell, int]
 ) -> list[Row]:
     """One for everything that the bench asks for; `actions` says how many a log has."""
     draws, rows = np.random.default_rng(0), []
-    for (method, cell, seed), wanted in hashes.items():
+    for (method, cell, seed), wanted in setups.items():
         each = bench.method(method)
         about: dict = {
             "learner": each.learner,
             "representation": each.representation or "",
-            "config_hash": wanted,
+            "config_hash": wanted.hash,
+            "fqe_hash": wanted.fqe_hash,
             "actions": actions.get(cell, 16),
             "train_seconds": float(20 + 200 * draws.random()),
         }

@@ -7,7 +7,7 @@ import numpy as np
 
 from offline_actrep.bench.data import cell_data, make_log, references
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.rows import LATER, Row, read_rows
+from offline_actrep.bench.rows import FQE, LATER, Row, read_rows
 from offline_actrep.bench.running import Ground, run_cell, setups_of, sorted_out, wanted
 from offline_actrep.bench.tuning import Tuned
 
@@ -80,8 +80,11 @@ def _again(job: Job, tuned: Tuned, row: Row) -> Again:
 
 def compared(row: Row, again: Row, tolerance: float) -> Again:
     """A row and what it is now: bit for bit where the machine is the same."""
-    known = [name for name in LATER if getattr(row, name) is not None]
-    wrong = [name for name in (*COMPARED, *known) if getattr(row, name) != getattr(again, name)]
+    unknown = {name for name in LATER if getattr(row, name) is None}
+    if row.fqe_hash != again.fqe_hash:
+        unknown |= set(FQE)
+    names = [name for name in (*COMPARED, *LATER) if name not in unknown]
+    wrong = [name for name in names if getattr(row, name) != getattr(again, name)]
     found, gap = again.normalised, abs(again.normalised - row.normalised)
     if row.data_hash != again.data_hash:
         return Again(row, found, DIFFERS, "the log that was made is another one")

@@ -33,8 +33,8 @@ def draw(job: Job) -> Path:
         ValueError: there are no rows of this bench.
     """
     bench, places = job.bench, job.places
-    rows, hashes = read_rows(places.rows), wanted(bench, Tuned.read(places.tuned))
-    current, outdated = sorted_out(rows, hashes)
+    rows, setups = read_rows(places.rows), wanted(bench, Tuned.read(places.tuned))
+    current, outdated = sorted_out(rows, setups)
     if not current:
         stale = f"; its {len(outdated)} rows are outdated" if outdated else ""
         raise ValueError(f"{places.rows} has no row of this bench{stale}: run the bench first")
@@ -44,7 +44,7 @@ def draw(job: Job) -> Path:
     scores = Scores(bench, asked)
     found = find(scores)
     there = {row.key for row in current}
-    missing = [key for key in hashes if key not in there and job.only.has_row(key)]
+    missing = [key for key in setups if key not in there and job.only.has_row(key)]
     outdated = [row for row in outdated if job.only.has_row(row.key)]
     sections = [
         _status(scores, job.only.words, missing, outdated),
@@ -104,6 +104,12 @@ def _status(
         f"{len(rows):,} rows count; {len(missing):,} that {'it' if part else 'the bench'} asks for "
         f"are not there; {len(outdated):,} are outdated (of other settings or rules) and left out.",
     ]
+    unjudged = sum(row.fqe_hash is None for row in rows)
+    if scores.bench.estimate is not None and unjudged:
+        parts.append(
+            f"Without FQE's word: {unjudged:,}, judged when FQE had other settings. The same "
+            "command judges their policies again, and trains those that are no longer there."
+        )
     if untuned:
         parts.append(f"Untuned defaults: {'; '.join(untuned)}.")
     mixed = [

@@ -7,7 +7,7 @@ tables are made from the rows alone.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +78,22 @@ class Row:
     neighbour_ratio: float | None
     """Of the points: how much nearest ones differ in true effect; 0 is perfect, 1 is noise."""
     config_hash: str
-    """Of all that the TOML says about this row."""
+    """Of all that the TOML says about this row, but for FQE."""
     data_hash: str
     """The log's fingerprint."""
     git_revision: str
     """Of the code that trained the policy."""
     machine: str
     """On which it was trained."""
-    # later than the others: rows of before they were counted have none, and are as good
+    # later than the others: rows of before have none, and are as good
     distinct_actions: int | None = None
     """How many of the actions were chosen in its episodes."""
     largest_share: float | None = None
     """The commonest action's share of all decisions."""
     repeated: float | None = None
     """Share of decisions that chose the action of the decision before."""
+    fqe_hash: str | None = None
+    """Of what the TOML said about FQE when it judged."""
 
     @property
     def cell(self) -> Cell:
@@ -112,17 +114,26 @@ class Row:
         """From the log to a policy: fit, re-label and train."""
         return (self.fit_seconds or 0.0) + (self.relabel_seconds or 0.0) + self.train_seconds
 
+    def without_fqe(self) -> "Row":
+        """What it earned, and nothing of what FQE thought or chose."""
+        return replace(self, **dict.fromkeys(FQE))  # type: ignore[arg-type]
+
     def digest(self) -> str:
         """Of everything that it says; what came later and is not known says nothing."""
         content = asdict(self)
         return digest("row", {k: v for k, v in content.items() if k not in LATER or v is not None})
 
 
+FQE = (
+    "fqe", "fqe_low", "fqe_high", "chosen_step", "chosen_return", "chosen_normalised", "fqe_hash",
+)  # fmt: skip
+"""What hangs on FQE's settings, and on nothing else of a row does."""
 LATER = tuple(field.name for field in fields(Row) if field.default is not MISSING)
 """What rows of before may lack."""
 DIGEST = "row_digest"
 _TYPES: dict[Any, Any] = {
     str: pl.String,
+    str | None: pl.String,
     int: pl.Int64,
     float: pl.Float64,
     float | None: pl.Float64,

@@ -35,19 +35,28 @@ def setups_of(bench: BenchRecipe, tuned: Tuned, cell: Cell, data: CellData) -> d
     }
 
 
-def wanted(bench: BenchRecipe, tuned: Tuned) -> dict[Key, str]:
-    """Every row that the bench should have, with its configuration's hash."""
-    hashes = {}
+def wanted(bench: BenchRecipe, tuned: Tuned) -> dict[Key, Setup]:
+    """Every row that the bench should have, with what it is to be made from."""
+    setups = dict[Key, Setup]()
     for cell in bench.cells():
         for name, each in setups_of(bench, tuned, cell, cell_data(bench, cell)).items():
-            hashes |= {(name, cell, seed): each.hash for seed in bench.seeds}
-    return hashes
+            setups |= {(name, cell, seed): each for seed in bench.seeds}
+    return setups
 
 
-def sorted_out(rows: Mapping[Key, Row], hashes: Mapping[Key, str]) -> tuple[list[Row], list[Row]]:
-    """The rows that are as the bench says now, and those that are outdated or no longer asked."""
-    current = [row for key, row in rows.items() if hashes.get(key) == row.config_hash]
-    return current, [row for row in rows.values() if hashes.get(row.key) != row.config_hash]
+def sorted_out(rows: Mapping[Key, Row], setups: Mapping[Key, Setup]) -> tuple[list[Row], list[Row]]:
+    """The rows that are as the bench says now, and those that are outdated or no longer asked.
+
+    The first are without FQE's word where the bench says something else about FQE now.
+    """
+    current, outdated = list[Row](), list[Row]()
+    for key, row in rows.items():
+        each = setups.get(key)
+        if each is None or each.hash != row.config_hash:
+            outdated.append(row)
+        else:
+            current.append(row if each.fqe_hash == row.fqe_hash else row.without_fqe())
+    return current, outdated
 
 
 def run_bench(job: Job) -> list[Row]:
@@ -116,11 +125,14 @@ def _missing(
     rows: Mapping[Key, Row],
     data_hash: str | None,
 ) -> list[Setup]:
-    """Those whose row is not there, has other settings, or (if the log is known) another log."""
+    """Those whose row is not there, has other settings, or (if the log is known) another log.
+
+    Where FQE alone is set otherwise, a policy that is still there is judged again, not trained.
+    """
 
     def stands(each: Setup) -> bool:
         row = rows.get((each.method, cell, seed))
-        if row is None or row.config_hash != each.hash:
+        if row is None or (row.config_hash, row.fqe_hash) != (each.hash, each.fqe_hash):
             return False
         return data_hash is None or row.data_hash == data_hash
 
@@ -189,7 +201,7 @@ def _row(
         normalised=known.normalised(mean),
         episodes=len(found["returns"]),
         discounted_return=float(np.mean(found["discounted_returns"])),
-        **{key: _of(found.get("fqe"), name) for key, name in _FQE.items()},
+        **{key: _of(found.get("fqe"), name) for key, name in _VALUE.items()},
         chosen_step=_of(chosen, "step"),
         chosen_return=chosen_return,
         chosen_normalised=None if chosen_return is None else known.normalised(chosen_return),
@@ -211,6 +223,7 @@ def _row(
         effect_r2=points.get("effect_r2"),
         neighbour_ratio=points.get("neighbour_ratio"),
         config_hash=each.hash,
+        fqe_hash=each.fqe_hash,
         data_hash=known.data_hash,
         git_revision=found["git_revision"],
         machine=found["machine"],
@@ -218,7 +231,7 @@ def _row(
     )
 
 
-_FQE = {"fqe": "value", "fqe_low": "low", "fqe_high": "high"}
+_VALUE = {"fqe": "value", "fqe_low": "low", "fqe_high": "high"}
 
 
 def _of(found: Mapping[str, Any] | None, name: str) -> Any:

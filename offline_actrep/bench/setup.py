@@ -40,8 +40,9 @@ class Setup:
         tuning: where its settings come from.
         learner_settings: what differs from the defaults of the learner's config.
         points_settings: the same of the representation's; empty without one.
-        hash: of everything that the bench says about it, but for the seed.
-        trained_hash: of that part of it which the policy and its learning curve depend on.
+        hash: of everything that the bench says about it, but for the seed and for FQE.
+        fqe_hash: of what it says about FQE; None where it asks for no estimates.
+        trained_hash: of that part of `hash` which the policy and its learning curve depend on.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Setup:
     learner_settings: dict[str, Any]
     points_settings: dict[str, Any]
     hash: str
+    fqe_hash: str | None
     trained_hash: str
 
 
@@ -84,11 +86,7 @@ def setup(
         "features": features(bench, data, cell).model_dump(mode="json"),
     }
     looks = bench.evaluate.model_dump(mode="json", include={"curve_points", "curve_episodes"})
-    judged = {
-        "judging": None if judging is None else [judging.method, _stated_points(judging)],
-        "evaluate": bench.evaluate.model_dump(mode="json"),
-        "estimate": None if bench.estimate is None else asdict(bench.estimate),
-    }
+    played = bench.evaluate.model_dump(mode="json")
     return Setup(
         method=each.name,
         learner=LearnerRecipe(
@@ -102,9 +100,17 @@ def setup(
         tuning=tuning,
         learner_settings=stated(config),
         points_settings={} if points is None else _stated_points(points),
-        hash=digest("bench", facts | judged),
+        hash=digest("bench", facts | {"evaluate": played}),
+        fqe_hash=_fqe_hash(bench, judging),
         trained_hash=digest("trained", facts | looks),
     )
+
+
+def _fqe_hash(bench: BenchRecipe, judging: RepresentationRecipe | None) -> str | None:
+    if bench.estimate is None:
+        return None
+    points = None if judging is None else [judging.method, _stated_points(judging)]
+    return digest("fqe", asdict(bench.estimate), points)
 
 
 def pipeline(

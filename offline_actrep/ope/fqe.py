@@ -63,7 +63,8 @@ class FqeConfig:
     """Widths of Q's hidden layers."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     target_update_interval: Annotated[int, Field(ge=1)] = 50
-    """Steps between copies of the target."""
+    """Steps between copies of the target. A reward comes back a decision with every copy: what lies
+    more than `steps / target_update_interval` decisions ahead is not seen."""
 
 
 def fqe(

@@ -16,7 +16,7 @@ from offline_actrep.bench.plan import (
     stated,
 )
 from offline_actrep.bench.running import setups_of, wanted
-from offline_actrep.bench.setup import pipeline
+from offline_actrep.bench.setup import Setup, pipeline
 from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, trial_setups, trials_hash
 from offline_actrep.offline.learner import MASKED, REVISIONS, LearnerConfig
 
@@ -38,10 +38,10 @@ def read(folder: Path, *changes: tuple[str, str]) -> BenchRecipe:
 @pytest.mark.parametrize("file", sorted(PIPELINES.glob("bench*.toml")), ids=lambda f: f.stem)
 def test_the_benches_of_the_repository_can_be_planned(file: Path) -> None:
     bench = read_bench(file)
-    hashes = wanted(bench, NOTHING_TUNED)
+    setups = wanted(bench, NOTHING_TUNED)
     expected = sum(len(bench.methods_in(cell)) for cell in bench.cells()) * len(bench.seeds)
-    assert len(hashes) == expected > 0
-    by_method = {(name, cell): each for (name, cell, _), each in hashes.items()}
+    assert len(setups) == expected > 0
+    by_method = {(name, cell): each.hash for (name, cell, _), each in setups.items()}
     assert len(set(by_method.values())) == len(by_method), "two methods of a log are the same"
 
 
@@ -157,18 +157,26 @@ def test_the_world_gives_dim_unless_points_bring_their_own(tmp_path: Path) -> No
 
 
 def test_the_hash_follows_what_matters(tmp_path: Path) -> None:
-    def hashes(*changes: tuple[str, str]) -> dict[str, str]:
+    def setups(*changes: tuple[str, str]) -> dict[str, Setup]:
         bench, cell = read(tmp_path, *changes), Cell("maze", "medium")
-        found = setups_of(bench, NOTHING_TUNED, cell, cell_data(bench, cell))
-        return {name: each.hash for name, each in found.items()}
+        return setups_of(bench, NOTHING_TUNED, cell, cell_data(bench, cell))
+
+    def hashes(*changes: tuple[str, str]) -> dict[str, str]:
+        return {name: each.hash for name, each in setups(*changes).items()}
+
+    def of_fqe(*changes: tuple[str, str]) -> dict[str, str | None]:
+        return {name: each.fqe_hash for name, each in setups(*changes).items()}
 
     plain = hashes()
     assert plain == hashes(("title = ", "# title = ")), "a title changes nothing"
     assert plain == hashes(("seeds = [1, 2]", "seeds = [1, 2, 3]")), "nor does another seed"
     other = hashes(("embedding = 4", "embedding = 3"))
     assert other["BC"] == plain["BC"] and other["MERLION-CQL"] != plain["MERLION-CQL"]
-    judged = hashes(("datasets =", 'estimated_on = "merlion"\ndatasets ='))
-    assert judged["BC"] != plain["BC"], "FQE sees other actions"
+    on_points = ("datasets =", 'estimated_on = "merlion"\ndatasets =')
+    for change in (on_points, ("[estimate]", "[estimate]\ntarget_update_interval = 7")):
+        assert plain == hashes(change), "what is earned does not hang on FQE"
+        assert of_fqe(change)["BC"] != of_fqe()["BC"]
+    assert of_fqe(on_points)["MERLION-CQL"] == of_fqe()["MERLION-CQL"], "it has its own points"
     for change in (("episodes = 4", "episodes = 5"), ("gamma = 0.97", "gamma = 0.9")):
         assert not set(hashes(change).values()) & set(plain.values())
 

@@ -112,6 +112,20 @@ def test_one_seed_is_drawn_without_an_interval(tmp_path: Path) -> None:
     assert {each["verdict"] for each in found["verdicts"]} == {"cannot tell"}
 
 
+def test_what_fqe_said_with_other_settings_is_left_out(tmp_path: Path) -> None:
+    job, rows = given(tmp_path)
+    draw(job)
+    page = job.places.publish / "bench.md"
+    assert "Without FQE's word" not in page.read_text(encoding="utf-8")
+    stale = [replace(row, fqe_hash="another") for row in rows if row.method == "BC"]
+    write_rows(job.places.rows, [*stale, *(row for row in rows if row.method != "BC")])
+    draw(job)
+    text = page.read_text(encoding="utf-8")
+    assert "8 rows count" in text and "Without FQE's word: 4, judged when" in text
+    chosen = read_json(job.places.publish / "statistics.json")["iqm_of_chosen_by_fqe"]
+    assert {name for each in chosen.values() for name in each} == {"MERLION-CQL"}
+
+
 def test_outdated_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     job, rows = given(tmp_path)
     stale = [replace(row, config_hash="another") for row in rows if row.method == "BC"]

@@ -1,6 +1,7 @@
 """The small bench from nothing: logs, rows, trials, a kill, running rows again."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from offline_actrep.bench.checking import DIFFERS, SAME_BITS, WITHIN, check, com
 from offline_actrep.bench.data import CellData, cell_data, make_log, read_cell_log, references
 from offline_actrep.bench.job import Job, Only, Places, Told
 from offline_actrep.bench.plan import Cell, read_bench
-from offline_actrep.bench.rows import Row, read_rows, write_rows
-from offline_actrep.bench.running import run_bench, wanted
+from offline_actrep.bench.rows import FQE, Row, read_rows, write_rows
+from offline_actrep.bench.running import run_bench, sorted_out, wanted
 from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, tune
 from offline_actrep.cli import app
 from offline_actrep.dataset import Dataset
@@ -63,8 +64,9 @@ def found_in(row: Row) -> dict[str, Any]:
 
 def test_there_is_a_row_of_everything_that_the_bench_asks_for(finished: Job) -> None:
     rows = read_rows(finished.places.rows)
-    hashes = wanted(finished.bench, Tuned.read(finished.places.tuned))
-    assert {key: row.config_hash for key, row in rows.items()} == hashes
+    setups = wanted(finished.bench, Tuned.read(finished.places.tuned))
+    hashes = {key: (each.hash, each.fqe_hash) for key, each in setups.items()}
+    assert {key: (row.config_hash, row.fqe_hash) for key, row in rows.items()} == hashes
     assert {row.tuning for row in rows.values()} == {UNTUNED}
     assert {row.machine for row in rows.values()} == {machine()}
     assert {row.git_revision for row in rows.values()} == {git_revision()}
@@ -127,6 +129,36 @@ def test_what_has_its_row_is_not_run_again(finished: Job, tmp_path: Path) -> Non
     assert run_bench(job) == []
     assert not job.places.out.exists()
     assert read_rows(job.places.rows) == rows
+
+
+def test_where_fqe_alone_is_set_otherwise_policies_are_judged_again(
+    finished: Job, tmp_path: Path
+) -> None:
+    estimate = finished.bench.estimate
+    assert estimate is not None
+    longer = replace(estimate, target_update_interval=7)
+    bench = finished.bench.model_copy(update={"estimate": longer})
+    lines = list[str]()
+    told = replace(quiet(), on_event=lambda event: lines.append(f"{event.stage}, {event.note}"))
+    only = Only(methods=["BC"], seeds=[1], sweeps=False)
+    job = replace(elsewhere(finished, tmp_path, bench=bench, only=only), told=told)
+    shutil.copytree(finished.places.out, job.places.out)
+    before = read_rows(finished.places.rows)
+    write_rows(job.places.rows, before.values())
+    (made,) = run_bench(job)
+    earlier = before[made.key]
+    assert made.fqe != earlier.fqe and made.fqe_hash != earlier.fqe_hash
+    assert replace(made, **{name: getattr(earlier, name) for name in FQE}) == replace(
+        earlier, decide_seconds=made.decide_seconds
+    ), "trained once"
+    assert any(line.startswith("train BC") and line.endswith("kept") for line in lines)
+    rows = read_rows(job.places.rows)
+    current, outdated = sorted_out(rows, wanted(bench, Tuned.read(job.places.tuned)))
+    assert outdated == [] and len(current) == len(rows)
+    assert [row.key for row in current if row.fqe is not None] == [made.key]
+    assert all(row.mean_return == rows[row.key].mean_return for row in current)
+    assert compared(earlier.without_fqe(), made, 0.0).verdict == SAME_BITS
+    assert compared(earlier, replace(made, fqe_hash=earlier.fqe_hash), 0.0).verdict == DIFFERS
 
 
 @pytest.mark.parametrize("change", [{"config_hash": "other"}, {"data_hash": "another"}])
@@ -414,7 +446,8 @@ def test_trials_do_not_hang_on_what_judges_the_last_policy(tuned: Job) -> None:
         update={"evaluate": bench.evaluate.model_copy(update={"curve_episodes": 9})}
     )
     for changed, label in ((longer, TUNED), (other, UNTUNED)):
-        assert wanted(changed, content).items().isdisjoint(wanted(bench, content).items())
+        for key, each in wanted(bench, content).items():
+            assert wanted(changed, content)[key].hash != each.hash
         assert content.trial(changed, PLAIN, bench.method("BC"))[1] == label
 
 
@@ -449,6 +482,7 @@ def test_the_command_says_what_is_there(finished: Job, tmp_path: Path) -> None:
     code, said = call(job)
     assert code == 0 and said["failed"] == []
     assert (said["new"], said["there"], said["missing"], said["outdated"]) == (0, 8, 0, 0)
+    assert said["unjudged"] == 0
     code, said = call(job, "--report")
     assert code == 0 and Path(said["page"]).is_file() and Path(said["tables"]).is_file()
 
