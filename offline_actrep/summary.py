@@ -214,12 +214,24 @@ def _headline(layout: Layout, found: Mapping[str, Any], figures: Path) -> Sectio
         figures / "results.png",
     )
     text = (
-        "Every policy learnt from the same log, with the same features, discount and reward "
-        "scale. FQE judges a policy from the log alone; hold it against the discounted return, "
-        "not the return. Its interval covers the noise of the log and of the fit, not a bias "
-        "that all its fits share."
+        "Every policy learnt from the same log, with the same features, discount and reward scale."
+        f"{_about_fqe(layout, runs)}"
     )
     return Section("Results", text, (table,), (FigureFile(file, label),))
+
+
+def _about_fqe(layout: Layout, runs: Sequence[Mapping[str, Any]]) -> str:
+    estimator = layout.recipe.estimate
+    if estimator is None or not any("fqe" in run for run in runs):
+        return ""
+    lasts = float(layout.read_log().lengths.mean())
+    return (
+        " FQE judges a policy from the log alone; hold it against the discounted return, not the "
+        "return. Its interval covers the noise of the log and of the fit, not a bias that all its "
+        f"fits share: what lies more than {estimator.decisions_ahead:,} decisions ahead it does "
+        "not see (steps / target_update_interval; an episode of the log lasts "
+        f"{lasts:,.0f} on average)."
+    )
 
 
 def _references(found: Mapping[str, Any]) -> dict[str, float]:

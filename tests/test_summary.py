@@ -77,6 +77,14 @@ def test_the_page_names_what_was_run(finished: Layout) -> None:
         assert f">{heading}</h2>" in text, heading
 
 
+def test_the_page_says_how_far_fqe_sees(finished: Layout) -> None:
+    estimator = finished.recipe.estimate
+    assert estimator is not None
+    far, lasts = estimator.decisions_ahead, finished.read_log().lengths.mean()
+    assert f"more than {far} decisions ahead it does not see" in page(finished)
+    assert f"an episode of the log lasts {lasts:.0f} on average" in page(finished)
+
+
 @pytest.mark.parametrize(
     "name",
     [

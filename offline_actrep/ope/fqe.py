@@ -63,8 +63,12 @@ class FqeConfig:
     """Widths of Q's hidden layers."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     target_update_interval: Annotated[int, Field(ge=1)] = 50
-    """Steps between copies of the target. A reward comes back a decision with every copy: what lies
-    more than `steps / target_update_interval` decisions ahead is not seen."""
+    """Steps between copies of the target."""
+
+    @property
+    def decisions_ahead(self) -> int:
+        """How far it sees: with every copy of the target a reward comes back by one decision."""
+        return -(-self.steps // self.target_update_interval)
 
 
 def fqe(

@@ -105,6 +105,30 @@ def test_a_store_is_judged_as_the_log_it_was_made_from(tmp_path: Path) -> None:
     assert one == other
 
 
+def test_a_reward_comes_back_a_decision_with_every_copy_of_the_target() -> None:
+    length, episodes = 6, 20
+    place = np.tile(np.arange(length), episodes)
+    last = place == length - 1
+    corridor = Log(
+        action_set=ActionSet.dense(2),
+        observations=place[:, None].astype(np.float32),
+        actions=np.full(len(place), GO),
+        rewards=np.where(last, 10.0, 0.0).astype(np.float32),
+        terminated=last,
+        truncated=np.zeros(len(place), bool),
+        next_observations=np.minimum(place + 1, length - 1)[:, None].astype(np.float32),
+        has_next=np.ones(len(place), bool),
+        episode_offsets=np.arange(episodes + 1) * length,
+        episode_ids=np.arange(episodes),
+    )
+    near = replace(SMALL, steps=600, target_update_interval=200)
+    far = replace(SMALL, steps=600, target_update_interval=25)
+    assert (near.decisions_ahead, far.decisions_ahead) == (3, 24)
+    assert replace(SMALL, steps=601, target_update_interval=200).decisions_ahead == 4
+    assert judge(corridor, GO, gamma=0.9, config=far).value == pytest.approx(10 * 0.9**5, abs=0.5)
+    assert judge(corridor, GO, gamma=0.9, config=near).value < 2
+
+
 def same_state(*, terminal: bool, has_next: bool) -> Log:
     """40 episodes of two rows in one state, each row paying 3."""
     last = np.arange(80) % 2 == 1
