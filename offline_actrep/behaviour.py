@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.spatial.distance import cdist
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet, AllowedActions, refuse_empty
 from offline_actrep.core.log import Log
 from offline_actrep.core.policy import AbstractBehaviour, AbstractPolicy
 from offline_actrep.core.simulator import AbstractSimulator
@@ -25,8 +25,8 @@ def _uniform(
 ) -> Int64[np.ndarray, " B"]:
     if allowed is None:
         return generator.integers(n_actions, size=rows)
-    counts = np.diff(allowed.offsets)
-    return allowed.indices[allowed.offsets[:-1] + generator.integers(counts)]
+    refuse_empty(allowed.counts > 0)
+    return allowed.indices[allowed.offsets[:-1] + generator.integers(allowed.counts)]
 
 
 def _uniform_probability(
@@ -34,7 +34,8 @@ def _uniform_probability(
 ) -> Float64[np.ndarray, " B"]:
     if allowed is None:
         return np.full(len(actions), 1 / n_actions)
-    return allowed.holds(actions) / np.diff(allowed.offsets)
+    refuse_empty(allowed.counts > 0)
+    return allowed.holds(actions) / allowed.counts
 
 
 @final

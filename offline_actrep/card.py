@@ -143,7 +143,7 @@ def coverage(log: Log, *, seed: int = 0) -> Coverage:
     if propensities is None:
         raise ValueError("coverage needs logged propensities: this log has none")
     n_actions = len(log.action_set)
-    choices = n_actions if log.allowed is None else np.diff(log.allowed.offsets)
+    choices = n_actions if log.allowed is None else log.allowed.counts
     counts = np.bincount(log.actions, minlength=n_actions)
     cells = _cells(log, seed)
     seen = np.unique(cells * n_actions + log.actions)

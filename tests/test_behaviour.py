@@ -144,6 +144,17 @@ def test_masks_hold_and_enter_the_probabilities(name: str) -> None:
     np.testing.assert_allclose(shares, every.mean(axis=0), atol=0.02)
 
 
+def test_uniform_refuses_a_row_that_allows_nothing() -> None:
+    behaviour, generator = MAKERS["uniform"](), np.random.default_rng(0)
+    allowed = AllowedActions(np.array([0, 2, 2]), np.array([1, 3]))
+    observations = np.zeros((2, 2), np.float32)
+    behaviour.begin(np.ones(2, bool), generator)
+    with pytest.raises(ValueError, match="row 1 has an empty set of allowed actions"):
+        behaviour.draw(observations, generator, allowed)
+    with pytest.raises(ValueError, match="row 1 has an empty set of allowed actions"):
+        behaviour.probability(observations, np.array([1, 1]), allowed)
+
+
 def test_way_points_refuse_a_mask_and_too_many_candidates() -> None:
     follower = WayPoints(MOTIONS, ROUTE, best=2)
     mask = AllowedActions.of_mask(np.ones((1, 8), bool))

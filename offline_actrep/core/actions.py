@@ -166,12 +166,17 @@ class AllowedActions:
     @staticmethod
     def stack(parts: "Sequence[AllowedActions]") -> "AllowedActions":
         """The rows of all parts, one part after the other."""
-        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        counts = np.concatenate([part.counts for part in parts])
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return AllowedActions(offsets, np.concatenate([part.indices for part in parts]))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> Int64[np.ndarray, " N"]:
+        """How many actions each row may choose."""
+        return np.diff(self.offsets)
 
     def row(self, n: int) -> Int64[np.ndarray, " M"]:
         """The dense indices that row n may choose."""
@@ -180,7 +185,7 @@ class AllowedActions:
     def mask(self, n_actions: int) -> Bool[np.ndarray, "N A"]:
         """As a dense mask."""
         dense = np.zeros((len(self), n_actions), bool)
-        dense[np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.indices] = True
+        dense[np.repeat(np.arange(len(self)), self.counts), self.indices] = True
         return dense
 
     def take(self, rows: Int64[np.ndarray, " M"]) -> "AllowedActions":
@@ -204,10 +209,21 @@ class AllowedActions:
 
     def holds(self, actions: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
         """Whether each row allows the action named for it."""
-        row = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        row = np.repeat(np.arange(len(self)), self.counts)
         held = np.zeros(len(self), bool)
         held[row[self.indices == actions[row]]] = True
         return held
+
+
+def refuse_empty(some: Bool[np.ndarray, " N"]) -> None:
+    """Raises ValueError by the first row that has no allowed action.
+
+    Args:
+        some: whether each row has any.
+    """
+    if not some.all():
+        row = int(np.flatnonzero(~some)[0])
+        raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
 
 
 def _as_ids(ids: Sequence[int] | Sequence[str] | np.ndarray) -> np.ndarray:

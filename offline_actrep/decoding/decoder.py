@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from offline_actrep.core.actions import AllowedActions
+from offline_actrep.core.actions import AllowedActions, refuse_empty
 from offline_actrep.decoding import exact, search
 from offline_actrep.decoding.graph import Graph
 from offline_actrep.decoding.index import ANCHORS, AbstractIndex, Measured
@@ -147,7 +147,7 @@ class Decoder:
         """
         wanted = np.ascontiguousarray(points.detach().numpy(), np.float32)
         if allowed is not None:
-            _refuse_empty(allowed)
+            refuse_empty(allowed.counts > 0)
         best, gap = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.float32)
         for start in range(0, len(wanted), ROWS):
             part = slice(start, start + ROWS)
@@ -178,7 +178,7 @@ class Decoder:
         exact.refuse_none(count)
         wanted = np.ascontiguousarray(points.detach().numpy(), np.float32)
         if allowed is not None:
-            _refuse_empty(allowed)
+            refuse_empty(allowed.counts > 0)
         best = np.empty((len(wanted), count), np.int64)
         gap = np.empty((len(wanted), count), np.float32)
         step = max(1, AT_ONCE // len(self.codes))
@@ -220,24 +220,17 @@ class Decoder:
     ) -> Found:
         """An index cannot promise its recall among the allowed: where its answer is not allowed
         the row's list is looked through; where it is, it is as good as without the list."""
-        counts = np.diff(allowed.offsets)
         listed = np.arange(len(points))
         best, gap = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
         if 4 * len(allowed.indices) > len(points) * len(self.codes):
             best, gap = self._of_all(heads, points)
             listed = np.flatnonzero(~allowed.holds(best))
-        for part in _parts(listed, counts):
+        for part in _parts(listed, allowed.counts):
             lists = allowed.take(part)
             best[part], gap[part] = search.nearest_of_list(
                 self.codes, heads.rows(part), points[part], lists.offsets, lists.indices
             )
         return best, gap
-
-
-def _refuse_empty(allowed: AllowedActions) -> None:
-    if (empty := np.diff(allowed.offsets) == 0).any():
-        row = int(np.flatnonzero(empty)[0])
-        raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
 
 
 def _parts(

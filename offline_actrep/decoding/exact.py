@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
+from offline_actrep.core.actions import refuse_empty
 from offline_actrep.decoding.points import Codes, Heads, points_of
 
 Table = Callable[[slice], Float[Tensor, "b A E"]]
@@ -40,7 +41,8 @@ def nearest(
     Raises:
         ValueError: a row that may choose nothing.
     """
-    _refuse_empty(mask)
+    if mask is not None:
+        refuse_empty(mask.any(dim=1).numpy())
     best = torch.empty(len(points), dtype=torch.int64)
     gap = torch.empty(len(points), dtype=points.dtype)
     for rows, distance in _by_parts(points, table, chunk, mask):
@@ -66,7 +68,8 @@ def neighbours(
             below 1.
     """
     refuse_none(count)
-    _refuse_empty(mask)
+    if mask is not None:
+        refuse_empty(mask.any(dim=1).numpy())
     best = torch.full((len(points), count), -1)
     gap = torch.full((len(points), count), torch.inf, dtype=points.dtype)
     for rows, distance in _by_parts(points, table, chunk, mask):
@@ -93,12 +96,6 @@ def refuse_lost(best: Int64[Tensor, "B K"]) -> None:
             f"row {row} has no nearest action: its distances are not numbers; look for NaN or "
             "infinity in its observation, in its point or in the representation's weights"
         )
-
-
-def _refuse_empty(mask: Bool[Tensor, "B A"] | None) -> None:
-    if mask is not None and not bool(mask.any(dim=1).all()):
-        row = int(torch.nonzero(~mask.any(dim=1))[0, 0])
-        raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
 
 
 def _by_parts(

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet, AllowedActions, refuse_empty
 from offline_actrep.core.policy import AbstractActor, AbstractPolicy, refuse_unpaired
 from offline_actrep.nets.features import ObservationFeatures
 from offline_actrep.offline.heads import parts
@@ -63,9 +63,8 @@ class IdPolicy(AbstractPolicy):
         self, observations: Float32[np.ndarray, "B S"], allowed: AllowedActions | None = None
     ) -> Int64[np.ndarray, " B"]:
         refuse_unpaired(observations, allowed)
-        if allowed is not None and (empty := np.diff(allowed.offsets) == 0).any():
-            row = int(np.flatnonzero(empty)[0])
-            raise ValueError(f"row {row} has an empty set of allowed actions; give it at least one")
+        if allowed is not None:
+            refuse_empty(allowed.counts > 0)
         features, n_actions = self.features.numpy(observations), len(self.action_set)
         chosen = np.empty(len(features), np.int64)
         for rows in parts(len(features), n_actions):

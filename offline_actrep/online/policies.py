@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet, AllowedActions, refuse_empty
 from offline_actrep.core.policy import (
     AbstractActor,
     AbstractPolicy,
@@ -86,13 +86,8 @@ class NetworkPolicy(AbstractPolicy):
         refuse_unpaired(observations, allowed)
         scores = _outputs(self.network, self.features, observations).numpy()
         if allowed is not None:
-            mask = allowed.mask(len(self.action_set))
-            empty = np.flatnonzero(~mask.any(axis=1))
-            if len(empty):
-                raise ValueError(
-                    f"row {empty[0]} has an empty set of allowed actions; give it at least one"
-                )
-            scores = np.where(mask, scores, -np.inf)
+            refuse_empty(allowed.counts > 0)
+            scores = np.where(allowed.mask(len(self.action_set)), scores, -np.inf)
         return scores.argmax(axis=1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_actrep.core.actions import ActionSet, AllowedActions
+from offline_actrep.core.actions import ActionSet, AllowedActions, refuse_empty
 
 HOLES = ActionSet(np.array([40, 7, 1000]))
 WORDS = ActionSet.of(["tea", "milk", "tea", "bread"])
@@ -110,6 +110,14 @@ def test_rows_and_mask_by_hand() -> None:
     assert [ALLOWED.row(n).tolist() for n in range(3)] == [[1, 3], [], [0, 2, 3]]
     np.testing.assert_array_equal(ALLOWED.mask(4), MASK)
     assert ALLOWED.mask(6).shape == (3, 6)
+
+
+def test_a_row_that_allows_nothing_is_named() -> None:
+    assert ALLOWED.counts.tolist() == [2, 0, 3]
+    with pytest.raises(ValueError, match="row 1 has an empty set of allowed actions; give it"):
+        refuse_empty(ALLOWED.counts > 0)
+    refuse_empty(ALLOWED.take(np.array([2, 0])).counts > 0)
+    refuse_empty(np.ones(0, bool))
 
 
 def test_holds_looks_into_its_own_row_only() -> None:
