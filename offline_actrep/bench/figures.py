@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
 from offline_actrep import plots
+from offline_actrep.bench.selection import Selection
 from offline_actrep.bench.statistics import Profile
 from offline_actrep.core.estimate import Estimate
 
@@ -164,6 +165,48 @@ def costs(
     _label(figure, axes, "seconds to fit, re-label and train")
     every = {name: None for methods in panels.values() for name in methods}
     plots.legend_below(figure, _keys(every, order, lines=False))
+    return figure
+
+
+def against_truth(panels: Mapping[str, Selection], order: Sequence[str]) -> Figure:
+    """What FQE thinks of a policy over what it earned, a panel a log, a mark a row.
+
+    Methods named in `order` are in colour, the others grey. A panel reaches above and below what
+    was earned by half of what that spans; what lies outside stands at its edge, hollow.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    _refuse_nothing(panels)
+    figure, axes = _grid(len(panels))
+    for ax, (title, found) in zip(axes, panels.items(), strict=False):
+        ax.set_title(plots.wrap(title, 40), fontsize=10.5)
+        low, high = min(found.earned.min(), 0.0), max(found.earned.max(), 0.0)
+        air = max(0.05 * (high - low), 1e-9)
+        edges = low - 0.5 * (high - low) - air, high + 0.5 * (high - low) + air
+        ax.set(xlim=(low - air, high + air), ylim=edges)
+        ax.plot(edges, edges, color=plots.PALE, linewidth=1.4, zorder=1)
+        shown = np.clip(found.thought, *edges)
+        for name, x, y, inside in zip(
+            found.methods, found.earned, shown, shown == found.thought, strict=True
+        ):
+            known = name in order
+            style = _style(name, order) if known else {"color": plots.GREY, "marker": "o"}
+            face = style["color"] if inside else "none"
+            ax.plot(
+                [x], [y], color=style["color"], marker=style["marker"], markerfacecolor=face,
+                markersize=5 if known else 3, alpha=1.0 if known else 0.5, linestyle="",
+                clip_on=False, zorder=3 if known else 2,
+            )  # fmt: skip
+    for ax in axes[-2:]:
+        ax.set_xlabel("earned (discounted return)")
+    figure.supylabel("thought by FQE, from the log alone", fontsize=10)
+    there = {name: None for found in panels.values() for name in found.methods}
+    keys = _keys({name: None for name in there if name in order}, order, lines=False)
+    if len(keys) < len(there):
+        grey = {"color": plots.GREY, "marker": "o", "linestyle": "", "markersize": 3}
+        keys.append(Line2D([], [], **grey, label="other methods"))
+    plots.legend_below(figure, keys)
     return figure
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from offline_actrep.bench.plan import BEHAVIOUR, Cell, Sweep
 from offline_actrep.bench.scores import Scores, Value, chosen, last
+from offline_actrep.bench.selection import Selection, selection
 from offline_actrep.bench.statistics import (
     Profile,
     decline,
@@ -93,6 +94,7 @@ class Findings:
     Attributes:
         last: interquartile mean of the normalised return of the last checkpoint, by log and method.
         chosen: that of the checkpoint that FQE chose.
+        selection: what FQE is worth, by log.
         behaviour: normalised return of each log's own episodes.
         together: by tier.
         declines: by sweep.
@@ -101,6 +103,7 @@ class Findings:
 
     last: Mapping[Cell, Mapping[str, Estimate]]
     chosen: Mapping[Cell, Mapping[str, Estimate]]
+    selection: Mapping[Cell, Selection]
     behaviour: Mapping[Cell, Estimate]
     together: Mapping[str, Together]
     declines: Mapping[str, Declines]
@@ -113,6 +116,7 @@ class Findings:
             "iqm_of_chosen_by_fqe": {
                 cell.name: _by_method(found) for cell, found in self.chosen.items()
             },
+            "fqe": {cell.name: each.as_dict() for cell, each in self.selection.items()},
             "behaviour": {cell.name: _finite(each) for cell, each in self.behaviour.items()},
             "together": {tier: each.as_dict() for tier, each in self.together.items()},
             "declines": {sweep: each.as_dict() for sweep, each in self.declines.items()},
@@ -131,6 +135,11 @@ def find(scores: Scores) -> Findings:
     return Findings(
         last=found,
         chosen=_iqms(scores, plain, chosen),
+        selection={
+            cell: made
+            for cell in plain
+            if (made := selection([row for row in scores.rows if row.cell == cell]))
+        },
         behaviour=behaviour,
         together={tier: _together(scores, cells) for tier, cells in scores.tiers().items()},
         declines=declines,

@@ -19,6 +19,7 @@ from offline_actrep.bench.plan import Cell, Sweep
 from offline_actrep.bench.rows import Row, read_rows
 from offline_actrep.bench.running import sorted_out, wanted
 from offline_actrep.bench.scores import Scores
+from offline_actrep.bench.selection import Selection
 from offline_actrep.bench.tuning import UNTUNED, Tuned
 from offline_actrep.bench.verdicts import short
 from offline_actrep.core.estimate import Estimate
@@ -53,6 +54,7 @@ def draw(job: Job) -> Path:
         _sweeps(scores, found, places.publish),
         _curves(scores, found, places.publish),
         _cost(scores, found, places.publish),
+        _fqe(scores, found, places.publish),
         _ablation(scores, found, places.publish),
         _details(scores, found),
     ]
@@ -306,6 +308,43 @@ def _cost(scores: Scores, found: Findings, folder: Path) -> Section:
             file = plots.save(figure, folder / f"cost-{group}.png")
             drawn.append(FigureFile(file, f"{group}: what a policy costs and what it earns."))
     return Section("Cost", "", (), drawn)
+
+
+def _fqe(scores: Scores, found: Findings, folder: Path) -> Section:
+    drawn, estimator = [], scores.bench.estimate
+    if estimator is None or not found.selection:
+        return Section("FQE", "")
+    for group, cells in scores.groups().items():
+        panels = {cell.name: found.selection[cell] for cell in cells if cell in found.selection}
+        if panels:
+            figure = figures.against_truth(panels, scores.bench.figures.headline)
+            file = plots.save(figure, folder / f"fqe-{group}.png")
+            caption = f"{group}: what FQE thinks of each policy, over what it earned."
+            drawn.append(FigureFile(file, caption))
+    text = (
+        f"FQE sees {estimator.decisions_ahead:,} decisions ahead (steps / target_update_interval)."
+        " Its word is of the last policy; its choice is the one that it thinks best of among the "
+        f"last {scores.bench.evaluate.candidates}, held against the last by normalised return."
+    )
+    table = Table(
+        ("log", "rows", "rank correlation", "median error", "choice better", "worse", "mean gain"),
+        [_worth(cell, each) for cell, each in found.selection.items()],
+        caption="FQE against the discounted return, over all methods and seeds of a log.",
+    )
+    return Section("FQE", text, [table], drawn)
+
+
+def _worth(cell: Cell, found: Selection) -> list[str]:
+    rank = found.rank_correlation
+    return [
+        cell.name,
+        str(len(found.gains)),
+        "-" if rank is None else f"{rank:.2f}",
+        f"{found.error:.1f}",
+        str(found.better),
+        str(found.worse),
+        f"{found.gains.mean():+.3f}",
+    ]
 
 
 def _ablation(scores: Scores, found: Findings, folder: Path) -> Section:

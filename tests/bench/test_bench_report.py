@@ -58,7 +58,7 @@ def test_everything_is_drawn(tmp_path: Path) -> None:
     assert there == {
         "rows.parquet", "bench.md", "statistics.json", "returns-medium.png",
         "profiles-medium.png", "actions.png", "curves-medium.png", "cost-medium.png",
-        "penalty-medium.png",
+        "penalty-medium.png", "fqe-medium.png",
     }  # fmt: skip
     text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
     assert "\n| MERLION-CQL " in text and "0.92 [0.91, 0.92]" in text
