@@ -161,11 +161,13 @@ def actions_of(scores: Scores, cells: Sequence[Cell]) -> np.ndarray:
 
 
 def _iqms(scores: Scores, cells: Sequence[Cell], value: Value) -> dict[Cell, dict[str, Estimate]]:
+    """Of methods that have the value in every row: one of fewer seeds is not to be held against."""
     matrices = {
         (cell, name): matrix
         for cell in cells
         for name in scores.methods(cell)
         if (matrix := scores.matrix(name, [cell], value)) is not None
+        and len(matrix) == len(scores.of(name, cell))
     }
     found: dict[Cell, dict[str, Estimate]] = {cell: {} for cell in cells}
     for (cell, name), each in iqms(matrices).items():

@@ -124,6 +124,11 @@ def test_what_fqe_said_with_other_settings_is_left_out(tmp_path: Path) -> None:
     assert "8 rows count" in text and "Without FQE's word: 4, judged when" in text
     chosen = read_json(job.places.publish / "statistics.json")["iqm_of_chosen_by_fqe"]
     assert {name for each in chosen.values() for name in each} == {"MERLION-CQL"}
+    one = replace(rows[0], fqe_hash="another")
+    write_rows(job.places.rows, [one, *rows[1:]])
+    draw(job)
+    chosen = read_json(job.places.publish / "statistics.json")["iqm_of_chosen_by_fqe"]
+    assert one.method not in chosen[one.cell.name], "not of fewer seeds than the last checkpoint's"
 
 
 def test_outdated_rows_are_counted_and_left_out(tmp_path: Path) -> None:
