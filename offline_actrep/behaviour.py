@@ -25,8 +25,9 @@ def _uniform(
 ) -> Int64[np.ndarray, " B"]:
     if allowed is None:
         return generator.integers(n_actions, size=rows)
-    refuse_empty(allowed.counts > 0)
-    return allowed.indices[allowed.offsets[:-1] + generator.integers(allowed.counts)]
+    counts = allowed.counts
+    refuse_empty(counts > 0)
+    return allowed.indices[allowed.offsets[:-1] + generator.integers(counts)]
 
 
 def _uniform_probability(
@@ -34,8 +35,9 @@ def _uniform_probability(
 ) -> Float64[np.ndarray, " B"]:
     if allowed is None:
         return np.full(len(actions), 1 / n_actions)
-    refuse_empty(allowed.counts > 0)
-    return allowed.holds(actions) / allowed.counts
+    counts = allowed.counts
+    refuse_empty(counts > 0)
+    return allowed.holds(actions) / counts
 
 
 @final

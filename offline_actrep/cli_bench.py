@@ -13,7 +13,7 @@ from offline_actrep.bench.draw import draw
 from offline_actrep.bench.job import Job, Only, Places, Told, alone
 from offline_actrep.bench.plan import read_bench
 from offline_actrep.bench.rows import read_rows
-from offline_actrep.bench.running import run_bench, sorted_out, wanted
+from offline_actrep.bench.running import run_bench, sorted_out, unjudged, wanted
 from offline_actrep.bench.tuning import Tuned, tune
 from offline_actrep.console import FAULT, JsonFlag, Logs, refusing, say
 from offline_actrep.core.progress import OnStep
@@ -88,7 +88,7 @@ def _run(job: Job) -> Mapping[str, object]:
         "there": len(current),
         "missing": len(setups) - len(current),
         "outdated": len(outdated),
-        "unjudged": sum(row.fqe_hash is None for row in current) if job.bench.estimate else 0,
+        "unjudged": unjudged(job.bench, current),
         "failed": job.told.failed,
     }
 

@@ -39,7 +39,7 @@ def summarise(layout: Layout) -> Path:
     figures = layout.folder / "figures"
     figures.mkdir(exist_ok=True)
     sections = [
-        _headline(layout, found, figures),
+        _headline(layout, log, found, figures),
         *_curves(found, figures),
         *_choices(found),
         *_walks(layout, figures),
@@ -191,7 +191,7 @@ def _span(estimate: Estimate) -> str:
     return f"{estimate.low:.1f} to {estimate.high:.1f}"
 
 
-def _headline(layout: Layout, found: Mapping[str, Any], figures: Path) -> Section:
+def _headline(layout: Layout, log: Log, found: Mapping[str, Any], figures: Path) -> Section:
     table = results_table(layout)
     runs = found["runs"]
     names = list(dict.fromkeys(run["learner"] for run in runs))
@@ -215,22 +215,21 @@ def _headline(layout: Layout, found: Mapping[str, Any], figures: Path) -> Sectio
     )
     text = (
         "Every policy learnt from the same log, with the same features, discount and reward scale."
-        f"{_about_fqe(layout, runs)}"
+        f"{_about_fqe(layout, log, runs)}"
     )
     return Section("Results", text, (table,), (FigureFile(file, label),))
 
 
-def _about_fqe(layout: Layout, runs: Sequence[Mapping[str, Any]]) -> str:
+def _about_fqe(layout: Layout, log: Log, runs: Sequence[Mapping[str, Any]]) -> str:
     estimator = layout.recipe.estimate
     if estimator is None or not any("fqe" in run for run in runs):
         return ""
-    lasts = float(layout.read_log().lengths.mean())
     return (
         " FQE judges a policy from the log alone; hold it against the discounted return, not the "
         "return. Its interval covers the noise of the log and of the fit, not a bias that all its "
         f"fits share: what lies more than {estimator.decisions_ahead:,} decisions ahead it does "
         "not see (steps / target_update_interval; an episode of the log lasts "
-        f"{lasts:,.0f} on average)."
+        f"{log.lengths.mean():,.0f} on average)."
     )
 
 

@@ -198,9 +198,7 @@ def against_truth(panels: Mapping[str, Selection], order: Sequence[str]) -> Figu
                 markersize=5 if known else 3, alpha=1.0 if known else 0.5, linestyle="",
                 clip_on=False, zorder=3 if known else 2,
             )  # fmt: skip
-    for ax in axes[-2:]:
-        ax.set_xlabel("earned (discounted return)")
-    figure.supylabel("thought by FQE, from the log alone", fontsize=10)
+    _label(figure, axes, "earned (discounted return)", "thought by FQE, from the log alone")
     there = {name: None for found in panels.values() for name in found.methods}
     keys = _keys({name: None for name in there if name in order}, order, lines=False)
     if len(keys) < len(there):
@@ -255,11 +253,11 @@ def _grid(panels: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:panels]
 
 
-def _label(figure: Figure, axes: Sequence[Axes], label: str) -> None:
+def _label(figure: Figure, axes: Sequence[Axes], below: str, beside: str = SCORE) -> None:
     """The axis below, once a column; what all panels share, once."""
     for ax in axes[-2:]:
-        ax.set_xlabel(label)
-    figure.supylabel(SCORE, fontsize=10)
+        ax.set_xlabel(below)
+    figure.supylabel(beside, fontsize=10)
 
 
 def _style(name: str, order: Sequence[str]) -> dict[str, Any]:

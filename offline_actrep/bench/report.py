@@ -17,7 +17,7 @@ from offline_actrep.bench.findings import (
 from offline_actrep.bench.job import Job
 from offline_actrep.bench.plan import Cell, Sweep
 from offline_actrep.bench.rows import Row, read_rows
-from offline_actrep.bench.running import sorted_out, wanted
+from offline_actrep.bench.running import sorted_out, unjudged, wanted
 from offline_actrep.bench.scores import Scores
 from offline_actrep.bench.selection import Selection
 from offline_actrep.bench.tuning import UNTUNED, Tuned
@@ -106,10 +106,9 @@ def _status(
         f"{len(rows):,} rows count; {len(missing):,} that {'it' if part else 'the bench'} asks for "
         f"are not there; {len(outdated):,} are outdated (of other settings or rules) and left out.",
     ]
-    unjudged = sum(row.fqe_hash is None for row in rows)
-    if scores.bench.estimate is not None and unjudged:
+    if silent := unjudged(scores.bench, rows):
         parts.append(
-            f"Without FQE's word: {unjudged:,}, judged when FQE had other settings. The same "
+            f"Without FQE's word: {silent:,}, judged when FQE had other settings. The same "
             "command judges their policies again, and trains those that are no longer there."
         )
     if untuned:

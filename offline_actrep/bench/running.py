@@ -59,6 +59,11 @@ def sorted_out(rows: Mapping[Key, Row], setups: Mapping[Key, Setup]) -> tuple[li
     return current, outdated
 
 
+def unjudged(bench: BenchRecipe, current: Sequence[Row]) -> int:
+    """How many rows that are as the bench says lack the word of FQE that it asks for."""
+    return 0 if bench.estimate is None else sum(row.fqe_hash is None for row in current)
+
+
 def run_bench(job: Job) -> list[Row]:
     """Runs what has no row, or an outdated one; the new rows.
 

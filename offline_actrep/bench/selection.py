@@ -72,12 +72,12 @@ class Selection:
 
 def selection(rows: Sequence[Row]) -> Selection | None:
     """From the rows of one log that FQE judged; None where there are none."""
-    judged = [row for row in rows if row.fqe is not None and row.chosen_normalised is not None]
-    if not judged:
-        return None
     found = [
-        (row.discounted_return, row.fqe, (row.chosen_normalised or 0.0) - row.normalised)
-        for row in judged
+        (row.method, (row.discounted_return, row.fqe, row.chosen_normalised - row.normalised))
+        for row in rows
+        if row.fqe is not None and row.chosen_normalised is not None
     ]
-    earned, thought, gains = np.array(found, np.float64).T
-    return Selection([row.method for row in judged], earned, thought, gains)
+    if not found:
+        return None
+    methods, numbers = zip(*found, strict=True)
+    return Selection(list(methods), *np.array(numbers, np.float64).T)

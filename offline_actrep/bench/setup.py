@@ -81,12 +81,11 @@ def setup(
     facts = {
         "data": data.facts(),
         "learner": [each.learner, stated(config), *revision(each.learner)],
-        "points": None if points is None else [points.method, _stated_points(points)],
+        "points": _facts_of(points),
         "gamma": world.gamma,
         "features": features(bench, data, cell).model_dump(mode="json"),
     }
     looks = bench.evaluate.model_dump(mode="json", include={"curve_points", "curve_episodes"})
-    played = bench.evaluate.model_dump(mode="json")
     return Setup(
         method=each.name,
         learner=LearnerRecipe(
@@ -100,7 +99,7 @@ def setup(
         tuning=tuning,
         learner_settings=stated(config),
         points_settings={} if points is None else _stated_points(points),
-        hash=digest("bench", facts | {"evaluate": played}),
+        hash=digest("bench", facts | {"evaluate": bench.evaluate.model_dump(mode="json")}),
         fqe_hash=_fqe_hash(bench, judging),
         trained_hash=digest("trained", facts | looks),
     )
@@ -109,8 +108,11 @@ def setup(
 def _fqe_hash(bench: BenchRecipe, judging: RepresentationRecipe | None) -> str | None:
     if bench.estimate is None:
         return None
-    points = None if judging is None else [judging.method, _stated_points(judging)]
-    return digest("fqe", asdict(bench.estimate), points)
+    return digest("fqe", asdict(bench.estimate), _facts_of(judging))
+
+
+def _facts_of(points: RepresentationRecipe | None) -> list[Any] | None:
+    return None if points is None else [points.method, _stated_points(points)]
 
 
 def pipeline(

@@ -37,7 +37,8 @@ def test_rows_that_fqe_did_not_judge_are_left_out() -> None:
 def test_no_order_among_equals() -> None:
     level = Selection(["a", "b"], np.full(2, 3.0), np.array([1.0, 2.0]), np.zeros(2))
     assert level.rank_correlation is None
-    assert selection(ROWS[:1]) is not None and selection(ROWS[:1]).rank_correlation is None  # type: ignore[union-attr]
+    alone = selection(ROWS[:1])
+    assert alone is not None and alone.rank_correlation is None
 
 
 def test_marks_lie_at_what_was_earned_and_runaways_at_the_edge() -> None:
