@@ -213,6 +213,17 @@ def test_a_method_has_one_colour_on_every_figure() -> None:
     assert colours == {figures._style("c", order)["color"]}
 
 
+@pytest.mark.parametrize(("low", "high"), [(55.0, 195.0), (40.0, 85.0), (20.0, 150.0), (10.0, 2e3)])
+def test_seconds_can_be_read_off(low: float, high: float) -> None:
+    sure = Estimate(0.5, 0.4, 0.6, 5)
+    figure = figures.costs({"log": {"a": (low, sure), "b": (high, sure)}}, ["a", "b"])
+    axis = figure.axes[0].xaxis
+    begin, end = axis.get_view_interval()
+    shown = [place for place in axis.get_majorticklocs() if begin <= place <= end]
+    assert 3 <= len(shown) <= 8
+    assert axis.get_major_formatter()(shown[0]) == f"{shown[0]:g}"
+
+
 def test_nothing_is_not_drawn() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         figures.costs({}, [])
