@@ -91,6 +91,7 @@ def run_bench(job: Job) -> list[Row]:
                     known[cell] = references(bench, data, log)
                 missing = _missing(asked, cell, seed, rows, known[cell].data_hash)
                 if missing:
+                    _refuse_mixture(job, cell, setups, rows, known[cell].data_hash)
                     said = f"{cell.name}, seed {seed}: {len(missing)} of {len(asked)} methods"
                     job.told.on_note(said)
                     run_cell(job, Ground(cell, data, log, known[cell]), missing, seed, keep)
@@ -153,6 +154,31 @@ def _one_log(setups: Iterable[Setup], cell: Cell, rows: Mapping[Key, Row]) -> bo
         if row.cell == cell and hashes.get(row.method) == row.config_hash
     }
     return len(made_from) <= 1
+
+
+def _refuse_mixture(
+    job: Job, cell: Cell, setups: Mapping[str, Setup], rows: Mapping[Key, Row], data_hash: str
+) -> None:
+    """Rows of two logs are not to be held against each other.
+
+    Raises:
+        ValueError: rows of another log, which this part of the bench does not make anew, would
+            stand beside those of this one.
+    """
+    staying = [
+        row
+        for (name, here, seed), row in rows.items()
+        if here == cell and seed in job.bench.seeds and name in setups
+        if row.config_hash == setups[name].hash and row.data_hash != data_hash
+        if not job.only.has_row(row.key)
+    ]
+    if staying:
+        raise ValueError(
+            f"the log made here ({data_hash[:12]}) is not the one ({staying[0].data_hash[:12]}) of "
+            f"{len(staying)} rows that would stand beside its own: where networks play, another "
+            "processor rounds otherwise and makes another log. Run all methods and seeds of this "
+            "log, which makes those rows anew, or keep the new ones apart (--publish)"
+        )
 
 
 def run_cell(

@@ -197,6 +197,28 @@ def test_rows_of_another_log_than_the_published_one_are_run_again(
     assert run_bench(job) == []
 
 
+def test_rows_of_another_log_are_not_mixed_with_those_made_here(
+    finished: Job, tmp_path: Path
+) -> None:
+    rows = read_rows(finished.places.rows)
+    elsewhere_made = {
+        key: replace(row, data_hash="another") if key[1] == PLAIN else row
+        for key, row in rows.items()
+        if key != ("BC", PLAIN, 1)
+    }
+    part = elsewhere(finished, tmp_path, only=Only(methods=["BC"], seeds=[1]))
+    write_rows(part.places.rows, elsewhere_made.values())
+    assert run_bench(part) == []
+    (failed,) = part.told.failed
+    assert "another" in failed and "3 rows" in failed and "--publish" in failed
+    assert read_rows(part.places.rows) == elsewhere_made, "what is there stays as it was"
+    whole = replace(part, only=Only(sweeps=False), told=quiet())
+    assert len(run_bench(whole)) == 4 and whole.told.failed == []
+    assert {row.data_hash for row in read_rows(part.places.rows).values() if row.cell == PLAIN} == {
+        rows["BC", PLAIN, 1].data_hash
+    }
+
+
 def test_a_log_that_cannot_be_made_costs_its_own_rows_only(
     finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
