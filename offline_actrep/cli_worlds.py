@@ -1,5 +1,6 @@
 """Commands on simulated worlds and the logs that are made from them."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,14 @@ from offline_actrep.console import (
     table_console,
     world_of,
 )
-from offline_actrep.dataset import make_dataset, measure, overview, read_dataset
+from offline_actrep.dataset import (
+    ANOTHER_LOG,
+    make_dataset,
+    measure,
+    overview,
+    read_dataset,
+    stated_fingerprint,
+)
 from offline_actrep.dataset import publish as publish_datasets
 from offline_actrep.files.exchange.ngram_purchases import read_purchases
 from offline_actrep.files.parquet import write_action_table, write_log
@@ -81,6 +89,10 @@ def dataset(
         read = [read_dataset(recipe) for recipe in recipes]
         with stages() as on_stage:
             made = [make_dataset(recipe, out, on_stage=on_stage) for recipe in read]
+        for recipe, each in zip(recipes, made, strict=True):
+            stated = stated_fingerprint(recipe, each.recipe.name)
+            if stated not in (None, each.read_log().fingerprint):
+                print(f"{each.recipe.name}: {ANOTHER_LOG}", file=sys.stderr)
         say({each.recipe.name: str(each.log / "log.parquet") for each in made}, as_json)
 
 

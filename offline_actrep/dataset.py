@@ -69,6 +69,13 @@ NEAR_EXPERT = re.compile(r"near-expert-([1-9]\d*)")
 LOOK_SEED = 30_000
 """Worlds in which a checkpoint is looked at are seeded with this plus the learner's seed."""
 LOOK_EPISODES = 200
+CHECKSUMS = "checksums.json"
+"""Beside the recipes: what their cards say of the logs' bits."""
+ANOTHER_LOG = (
+    "not the log of its card: where networks play, another processor rounds otherwise and training "
+    "takes another way; hold nothing that is learnt on it against what was learnt on that one"
+)
+"""Said of a made log whose fingerprint is not the stated one."""
 
 OnStage = Callable[[str], OnStep]
 """Gives the progress of a stage its own bar."""
@@ -287,6 +294,13 @@ def _train(made: Dataset, online: OnlineRecipe, on_step: OnStep) -> None:
         write_json(draft / "curve.json", looks)
 
 
+def stated_fingerprint(recipe: Path, name: str) -> str | None:
+    """Of the log that a card beside the recipe speaks of; None where there is none."""
+    file = recipe.parent / CHECKSUMS
+    stated = read_json(file).get(name, {}) if file.is_file() else {}
+    return stated.get("fingerprint")
+
+
 def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> dict[str, Any]:
     """Headroom and coverage of a finished data set, kept beside it.
 
@@ -370,7 +384,7 @@ def _publish_card(folder: Path, measured: Mapping[str, Mapping[str, Any]]) -> No
     known = [(each, measured[each.name]) for each in recipes if each.name in measured]
     kept_facts = ("rows", "episodes", "fingerprint", "sha256", "bytes")
     write_json(
-        folder / "checksums.json",
+        folder / CHECKSUMS,
         {each.name: {fact: found[fact] for fact in kept_facts} for each, found in known},
     )
     about = (folder / "about.md").read_text(encoding="utf-8").strip()

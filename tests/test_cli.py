@@ -20,6 +20,8 @@ from offline_actrep import cli, cli_worlds
 from offline_actrep.card import headroom
 from offline_actrep.cli import app
 from offline_actrep.console import parsed
+from offline_actrep.dataset import ANOTHER_LOG
+from offline_actrep.files.artifact import read_json, write_json
 from offline_actrep.files.exchange.d3rlpy import read_d3rlpy
 from offline_actrep.files.parquet import read_log
 from offline_actrep.simulators.catalog import make
@@ -161,6 +163,14 @@ def test_data_sets_are_made_measured_and_drawn(tmp_path: Path) -> None:
         (folder / "README.md").read_text(encoding="utf-8").startswith("# Maze\n\n## `maze-small`")
     )
     assert (folder.parent / "headroom.md").is_file()
+    made_again = CliRunner().invoke(app, ["dataset", str(recipe), "--out", str(logs)])
+    assert "maze-small" in made_again.stdout and ANOTHER_LOG not in made_again.stderr
+    stated = read_json(folder / "checksums.json")
+    stated["maze-small"]["fingerprint"] = "of another processor"
+    write_json(folder / "checksums.json", stated)
+    made_again = CliRunner().invoke(app, ["dataset", str(recipe), "--out", str(logs)])
+    assert made_again.exit_code == 0 and "maze-small" in made_again.stdout
+    assert made_again.stderr.strip() == f"maze-small: {ANOTHER_LOG}"
     page = call(
         "worlds", "--out", tmp_path / "worlds.html", "--name", "maze", "--recipe", recipe,
         "--logs", logs,

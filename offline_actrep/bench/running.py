@@ -24,6 +24,7 @@ from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.bench.rows import Key, Row, read_rows, words, write_rows
 from offline_actrep.bench.setup import Setup, pipeline, setup
 from offline_actrep.bench.tuning import Tuned
+from offline_actrep.dataset import ANOTHER_LOG
 from offline_actrep.run import Layout, WorkerDied, points_result, policy_result, run
 
 
@@ -89,6 +90,8 @@ def run_bench(job: Job) -> list[Row]:
                 log = make_log(data, places.logs, on_stage=job.told.on_stage)
                 if cell not in known:
                     known[cell] = references(bench, data, log)
+                    if expected not in (None, known[cell].data_hash):
+                        job.told.on_note(f"{cell.name}: {ANOTHER_LOG}")
                 missing = _missing(asked, cell, seed, rows, known[cell].data_hash)
                 if missing:
                     _refuse_mixture(job, cell, setups, rows, known[cell].data_hash)

@@ -23,7 +23,7 @@ from offline_actrep.bench.rows import FQE, Row, read_rows, write_rows
 from offline_actrep.bench.running import run_bench, sorted_out, wanted
 from offline_actrep.bench.tuning import TUNED, UNTUNED, Tuned, tune
 from offline_actrep.cli import app
-from offline_actrep.dataset import Dataset
+from offline_actrep.dataset import ANOTHER_LOG, Dataset
 from offline_actrep.files.artifact import read_json, write_json
 from offline_actrep.made_by import git_revision, machine
 from offline_actrep.run import WorkerDied
@@ -192,9 +192,15 @@ def test_rows_of_another_log_than_the_published_one_are_run_again(
     ends = {"random": {"value": known.random}, "best": {"value": known.best}, "best_by": "us"}
     entry = {"headroom": ends, "fingerprint": known.data_hash}
     write_json(table, {data.base.name: entry})
-    job = replace(job, bench=job.bench.model_copy(update={"headroom": str(table)}))
+    notes: list[str] = []
+    told = replace(quiet(), on_note=notes.append)
+    job = replace(job, bench=job.bench.model_copy(update={"headroom": str(table)}), told=told)
     assert [row.key for row in run_bench(job)] == list(rows)
     assert run_bench(job) == []
+    assert not any(ANOTHER_LOG in note for note in notes)
+    write_json(table, {data.base.name: entry | {"fingerprint": "of another processor"}})
+    assert run_bench(job) == []
+    assert notes[-1] == f"maze-medium: {ANOTHER_LOG}"
 
 
 def test_rows_of_another_log_are_not_mixed_with_those_made_here(
