@@ -47,10 +47,14 @@ def numbered(device: torch.device) -> str:
 
 
 def hardware() -> str:
-    """Architecture, the instructions that torch takes of it, cores and GPUs in one line."""
+    """Processor, the instructions that torch takes of it, cores and GPUs in one line.
+
+    Sums are rounded otherwise on processors of another maker, whatever instructions they know.
+    """
     gpus = (torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
-    takes = torch.backends.cpu.get_cpu_capability()
-    return ", ".join([f"{platform.machine()} {takes}", f"{os.cpu_count()} cores", *gpus])
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.5 cannot tell
+    named = [platform.machine(), known.get("cpu_name"), torch.backends.cpu.get_cpu_capability()]
+    return ", ".join([" ".join(filter(None, named)), f"{os.cpu_count()} cores", *gpus])
 
 
 @contextmanager

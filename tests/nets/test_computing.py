@@ -1,6 +1,7 @@
 """Threads and precision inside a fit, and the caller's own afterwards."""
 
 import os
+import platform
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from offline_actrep.nets.computing import (
     CPU,
     device_of,
+    hardware,
     learning_on,
     products_in,
     torch_threads,
@@ -69,3 +71,13 @@ def test_a_gpu_is_asked_for_the_same_bits_and_only_inside(monkeypatch: pytest.Mo
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         raise RuntimeError("stop")
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_processor_is_named_where_torch_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes, cores = torch.backends.cpu.get_cpu_capability(), f"{os.cpu_count()} cores"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "AMD EPYC"})
+    assert hardware() == f"x86_64 AMD EPYC {takes}, {cores}"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert hardware() == f"x86_64 {takes}, {cores}"
