@@ -72,8 +72,8 @@ LOOK_EPISODES = 200
 CHECKSUMS = "checksums.json"
 """Beside the recipes: what their cards say of the logs' bits."""
 ANOTHER_LOG = (
-    "not the log of its card: where networks play, another processor rounds otherwise and training "
-    "takes another way; hold nothing that is learnt on it against what was learnt on that one"
+    "not the log of its card: where networks play, another processor or library rounds otherwise "
+    "and training takes another way; hold nothing learnt on it against what was learnt on that one"
 )
 """Said of a made log whose fingerprint is not the stated one."""
 

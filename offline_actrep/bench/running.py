@@ -179,8 +179,8 @@ def _refuse_mixture(
         raise ValueError(
             f"the log made here ({data_hash[:12]}) is not the one ({staying[0].data_hash[:12]}) of "
             f"{len(staying)} rows that would stand beside its own: where networks play, another "
-            "processor rounds otherwise and makes another log. Run all methods and seeds of this "
-            "log, which makes those rows anew, or keep the new ones apart (--publish)"
+            "processor or library rounds otherwise and makes another log. Run all methods and "
+            "seeds of this log, which makes those rows anew, or keep the new ones apart (--publish)"
         )
 
 
