@@ -24,11 +24,11 @@ from offline_actrep.console import (
 )
 from offline_actrep.dataset import (
     ANOTHER_LOG,
+    is_another,
     make_dataset,
     measure,
     overview,
     read_dataset,
-    stated_fingerprint,
 )
 from offline_actrep.dataset import publish as publish_datasets
 from offline_actrep.files.exchange.ngram_purchases import read_purchases
@@ -90,8 +90,7 @@ def dataset(
         with stages() as on_stage:
             made = [make_dataset(recipe, out, on_stage=on_stage) for recipe in read]
         for recipe, each in zip(recipes, made, strict=True):
-            stated = stated_fingerprint(recipe, each.recipe.name)
-            if stated not in (None, each.read_log().fingerprint):
+            if is_another(each, recipe):
                 print(f"{each.recipe.name}: {ANOTHER_LOG}", file=sys.stderr)
         say({each.recipe.name: str(each.log / "log.parquet") for each in made}, as_json)
 

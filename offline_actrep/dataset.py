@@ -71,9 +71,14 @@ LOOK_SEED = 30_000
 LOOK_EPISODES = 200
 CHECKSUMS = "checksums.json"
 """Beside the recipes: what their cards say of the logs' bits."""
+ROUNDED = (
+    "where networks play, another processor or library rounds otherwise and training takes another "
+    "way"
+)
+"""Why one recipe makes two logs."""
 ANOTHER_LOG = (
-    "not the log of its card: where networks play, another processor or library rounds otherwise "
-    "and training takes another way; hold nothing learnt on it against what was learnt on that one"
+    f"not the log of its card: {ROUNDED}; hold nothing learnt on it against what was learnt on "
+    "that one"
 )
 """Said of a made log whose fingerprint is not the stated one."""
 
@@ -294,11 +299,11 @@ def _train(made: Dataset, online: OnlineRecipe, on_step: OnStep) -> None:
         write_json(draft / "curve.json", looks)
 
 
-def stated_fingerprint(recipe: Path, name: str) -> str | None:
-    """Of the log that a card beside the recipe speaks of; None where there is none."""
+def is_another(made: Dataset, recipe: Path) -> bool:
+    """Whether the card beside the recipe speaks of another log; it is read only if there is one."""
     file = recipe.parent / CHECKSUMS
-    stated = read_json(file).get(name, {}) if file.is_file() else {}
-    return stated.get("fingerprint")
+    stated = read_json(file).get(made.recipe.name, {}) if file.is_file() else {}
+    return "fingerprint" in stated and stated["fingerprint"] != made.read_log().fingerprint
 
 
 def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> dict[str, Any]:

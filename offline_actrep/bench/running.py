@@ -24,7 +24,7 @@ from offline_actrep.bench.plan import BenchRecipe, Cell
 from offline_actrep.bench.rows import Key, Row, read_rows, words, write_rows
 from offline_actrep.bench.setup import Setup, pipeline, setup
 from offline_actrep.bench.tuning import Tuned
-from offline_actrep.dataset import ANOTHER_LOG
+from offline_actrep.dataset import ANOTHER_LOG, ROUNDED
 from offline_actrep.run import Layout, WorkerDied, points_result, policy_result, run
 
 
@@ -168,18 +168,14 @@ def _refuse_mixture(
         ValueError: rows of another log, which this part of the bench does not make anew, would
             stand beside those of this one.
     """
-    staying = [
-        row
-        for (name, here, seed), row in rows.items()
-        if here == cell and seed in job.bench.seeds and name in setups
-        if row.config_hash == setups[name].hash and row.data_hash != data_hash
-        if not job.only.has_row(row.key)
-    ]
+    asked = {(name, cell, seed): each for name, each in setups.items() for seed in job.bench.seeds}
+    current, _ = sorted_out(rows, asked)
+    others = [row for row in current if row.data_hash != data_hash]
+    staying = [row for row in others if not job.only.has_row(row.key)]
     if staying:
         raise ValueError(
             f"the log made here ({data_hash[:12]}) is not the one ({staying[0].data_hash[:12]}) of "
-            f"{len(staying)} rows that would stand beside its own: where networks play, another "
-            "processor or library rounds otherwise and makes another log. Run all methods and "
+            f"{len(staying)} rows that would stand beside its own: {ROUNDED}. Run all methods and "
             "seeds of this log, which makes those rows anew, or keep the new ones apart (--publish)"
         )
 
