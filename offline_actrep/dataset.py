@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, ParamSpec
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -56,6 +56,7 @@ from offline_actrep.files.toml import Strict, read_toml
 from offline_actrep.online.learners import IDS
 from offline_actrep.online.learners import settings as online_settings
 from offline_actrep.online.train import train_online
+from offline_actrep.portable import ENVIRONMENT, OnStage, portably
 from offline_actrep.recipe import PATHS, FeaturesRecipe, WorldRecipe
 from offline_actrep.report import Table, markdown_table
 from offline_actrep.representations.external import external_points
@@ -82,8 +83,7 @@ ANOTHER_LOG = (
 )
 """Said of a made log whose fingerprint is not the stated one."""
 
-OnStage = Callable[[str], OnStep]
-"""Gives the progress of a stage its own bar."""
+_Told = ParamSpec("_Told")
 
 
 class OnlineRecipe(Strict):
@@ -148,6 +148,11 @@ class DatasetRecipe(Strict):
     online: OnlineRecipe | None = None
     parts: Annotated[tuple[PartRecipe, ...], Field(min_length=1)]
 
+    @property
+    def rounding(self) -> dict[str, Any]:
+        """What networks that play are told of how to round; for keys."""
+        return {} if self.online is None else {"rounding": ENVIRONMENT}
+
     @model_validator(mode="after")
     def _consistent(self) -> "DatasetRecipe":
         for part in self.parts:
@@ -195,7 +200,7 @@ class Dataset:
             VERSION,
             self.recipe.world.facts(),
             self.recipe.features.model_dump(mode="json"),
-            None if online is None else online.model_dump(mode="json"),
+            None if online is None else online.model_dump(mode="json") | self.recipe.rounding,
         )
         return self.folder.parent / "checkpoints" / f"{self.recipe.world.name}-{key}"
 
@@ -209,7 +214,14 @@ class Dataset:
         kept = self.recipe.model_dump(
             mode="json", exclude={"about", "sample_rows", "cloning_steps"}
         )
-        return digest("dataset", VERSION, kept | {"world": self.recipe.world.facts()})
+        told = kept | {"world": self.recipe.world.facts()} | self.recipe.rounding
+        return digest("dataset", VERSION, told)
+
+    def is_made(self) -> bool:
+        """Whether all of it is there, as the recipe says it now."""
+        online = self.recipe.online
+        trained = online is None or is_whole(self.checkpoints)
+        return trained and is_whole(self.log) and read_json(self.log / DONE)["key"] == self.key()
 
     def policies(self) -> dict[str, AbstractPolicy]:
         """The checkpoints by name."""
@@ -227,20 +239,53 @@ class Dataset:
 def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -> Dataset:
     """Trains what must be trained, plays, and keeps the log; finished stages are skipped.
 
+    Networks learn and play in a process of their own that rounds alike on every processor
+    (`offline_actrep.portable`).
+
     Raises:
         ImportError: the recipe trains online and stable-baselines3 is not installed.
+        ChildProcessError: that process died.
     """
     made = Dataset(recipe, Path(out) / recipe.name)
+    if not made.is_made():
+        rounding_alike(recipe, _make, on_stage, made)
+    return made
+
+
+def rounding_alike(
+    recipe: DatasetRecipe,
+    work: Callable[Concatenate[OnStage, _Told], None],
+    on_stage: OnStage,
+    *args: _Told.args,
+    **kwargs: _Told.kwargs,
+) -> None:
+    """Does a work portably if networks of the recipe play in it, else here."""
+    if recipe.online is None:
+        work(on_stage, *args, **kwargs)
+    else:
+        portably(work, on_stage, *args, **kwargs)
+
+
+def _make(on_stage: OnStage, made: Dataset) -> None:
+    recipe = made.recipe
     if recipe.online is not None and not is_whole(made.checkpoints):
         _train(made, recipe.online, on_stage(f"{recipe.name}: {recipe.online.learner}"))
-    if is_whole(made.log) and read_json(made.log / DONE)["key"] == made.key():
-        return made
-    world = made.recipe.world.make(recipe.worlds)
+    world = recipe.world.make(recipe.worlds)
     log = collect(behaviour_of(made, world), world, rows=recipe.rows, seed=recipe.seed)
-    with new_artifact(made.log, {"kind": "log", "key": made.key()}) as draft:
+    keep_log(log, made.log, made.key())
+
+
+def keep_log(log: Log, folder: Path, key: str) -> None:
+    """The log and its action table, whole or not at all.
+
+    Args:
+        log: what is kept.
+        folder: where; what was there is replaced.
+        key: names the log by what makes it.
+    """
+    with new_artifact(folder, {"kind": "log", "key": key}) as draft:
         write_log(log, draft / "log.parquet")
         write_action_table(log.action_set, draft / "actions.parquet")
-    return made
 
 
 def behaviour_of(made: Dataset, world: AbstractSimulator) -> AbstractBehaviour:

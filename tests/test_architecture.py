@@ -32,6 +32,7 @@ BELOW_RUN = {
     "saved",
     "relabel_stream",
     "made_by",
+    "portable",
 }
 BELOW_CLI = BELOW_RUN | {
     "run",
@@ -72,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": {"core", "nets", "rollout", "ope", "offline"},
     "recipe": {"core", "nets", "files", "behaviour"} | WINGS,
     "made_by": {"nets"},
+    "portable": {"core"},
     "saved": {"core", "nets", "files", "representations", "offline", "online"},
     "card": {"core", "nets", "files", "behaviour", "evaluate", "offline", "report"},
     "dataset": BELOW_RUN | {"card", "report"},

@@ -24,10 +24,11 @@ from offline_actrep.dataset import (
     VERSION,
     Dataset,
     DatasetRecipe,
-    OnStage,
+    keep_log,
     make_dataset,
     mixture,
     read_dataset,
+    rounding_alike,
 )
 from offline_actrep.evaluate import evaluate
 from offline_actrep.files.artifact import (
@@ -38,7 +39,8 @@ from offline_actrep.files.artifact import (
     read_json,
     write_json,
 )
-from offline_actrep.files.parquet import read_log, write_action_table, write_log
+from offline_actrep.files.parquet import read_log
+from offline_actrep.portable import OnStage
 from offline_actrep.recipe import WorldRecipe
 from offline_actrep.representations.frame import Frame
 from offline_actrep.representations.point_table import PointTable
@@ -74,6 +76,12 @@ class CellData:
         base = self.base.model_dump(mode="json", exclude=told)
         return {"base": base, "world": self.world.facts(), "seed": self.seed}
 
+    def facts_but_players(self) -> dict[str, Any]:
+        """The same without who plays: what settings are chosen on is another log in any case."""
+        facts = self.facts()
+        base = {k: v for k, v in facts["base"].items() if k not in ("online", "parts")}
+        return facts | {"base": base}
+
 
 def cell_data(bench: BenchRecipe, cell: Cell, seed: int | None = None) -> CellData:
     """What makes the log of a cell; with a seed, another log by the same players.
@@ -105,17 +113,21 @@ def make_log(data: CellData, logs: Path, *, on_stage: OnStage) -> Path:
         if data.seed != data.base.seed:
             changes["name"] = f"{data.base.name}-seed{data.seed}"
         return make_dataset(data.base.model_copy(update=changes), logs, on_stage=on_stage).log
-    folder, key = logs / data.name / "log", digest("bench log", VERSION, data.facts())
+    folder = logs / data.name / "log"
+    key = digest("bench log", VERSION, data.facts() | data.base.rounding)
     if is_whole(folder) and read_json(folder / DONE)["key"] == key:
         return folder
     base = make_dataset(data.base, logs, on_stage=on_stage)
-    world = data.world.make(data.base.worlds)
-    players = _players(base, world)
-    log = collect(mixture(data.base, players, world), world, rows=data.base.rows, seed=data.seed)
-    with new_artifact(folder, {"kind": "log", "key": key}) as draft:
-        write_log(log, draft / "log.parquet")
-        write_action_table(log.action_set, draft / "actions.parquet")
+    rounding_alike(data.base, _make_changed, on_stage, data, base, folder, key)
     return folder
+
+
+def _make_changed(on_stage: OnStage, data: CellData, base: Dataset, folder: Path, key: str) -> None:
+    del on_stage  # nothing here is long
+    world = data.world.make(data.base.worlds)
+    players = mixture(data.base, _players(base, world), world)
+    log = collect(players, world, rows=data.base.rows, seed=data.seed)
+    keep_log(log, folder, key)
 
 
 def read_cell_log(folder: Path) -> Log:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_actrep.bench.plan import BenchRecipe, Cell
-from offline_actrep.dataset import OnStage
 from offline_actrep.files.alone import hold
+from offline_actrep.portable import OnStage
 from offline_actrep.run import OnEvent
 
 OnNote = Callable[[str], None]

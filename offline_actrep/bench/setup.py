@@ -42,7 +42,8 @@ class Setup:
         points_settings: the same of the representation's; empty without one.
         hash: of everything that the bench says about it, but for the seed and for FQE.
         fqe_hash: of what it says about FQE; None where it asks for no estimates.
-        trained_hash: of that part of `hash` which the policy and its learning curve depend on.
+        trial_hash: of that part of `hash` which a choice among trials depends on: the policy, its
+            learning curve, and the log but for who plays.
     """
 
     method: str
@@ -54,7 +55,7 @@ class Setup:
     points_settings: dict[str, Any]
     hash: str
     fqe_hash: str | None
-    trained_hash: str
+    trial_hash: str
 
 
 def setup(
@@ -101,7 +102,7 @@ def setup(
         points_settings={} if points is None else _stated_points(points),
         hash=digest("bench", facts | {"evaluate": bench.evaluate.model_dump(mode="json")}),
         fqe_hash=_fqe_hash(bench, judging),
-        trained_hash=digest("trained", facts | looks),
+        trial_hash=digest("trial", facts | {"data": data.facts_but_players()} | looks),
     )
 
 

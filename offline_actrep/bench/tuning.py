@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from offline_actrep.bench.data import cell_data, make_log
+from offline_actrep.bench.data import cell_data, make_log, read_cell_log
 from offline_actrep.bench.job import Job
 from offline_actrep.bench.plan import BenchMethod, BenchRecipe, Cell, Trial, Tuning
 from offline_actrep.bench.setup import Setup, pipeline, setup
@@ -75,7 +75,7 @@ def trial_setups(bench: BenchRecipe, tuning: Tuning, cell: Cell, each: BenchMeth
 
 def trials_hash(tuning: Tuning, setups: list[Setup]) -> str:
     """Of everything that the choice depends on."""
-    return digest("trials", [each.trained_hash for each in setups], tuning.seeds, tuning.rule)
+    return digest("trials", [each.trial_hash for each in setups], tuning.seeds, tuning.rule)
 
 
 def tune(job: Job) -> None:
@@ -139,7 +139,8 @@ def _tried(job: Job, tuning: Tuning, cell: Cell, todo: Mapping[str, list[Setup]]
         on_judged=keep,
         on_failure=lambda stage, error: job.told.fail(f"{data.name}, {stage}: {error}"),
     )
-    return {name: _entry(tuning, name, trials, curves) for name, trials in todo.items()}
+    tried_on = {"log": read_cell_log(log).fingerprint}
+    return {name: tried_on | _entry(tuning, name, trials, curves) for name, trials in todo.items()}
 
 
 def _entry(

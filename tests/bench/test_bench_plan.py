@@ -188,7 +188,7 @@ def test_a_learner_made_anew_has_another_hash(
 
     def hashes() -> dict[str, tuple[str, str]]:
         found = setups_of(bench, NOTHING_TUNED, cell, cell_data(bench, cell))
-        return {name: (each.hash, each.trained_hash) for name, each in found.items()}
+        return {name: (each.hash, each.trial_hash) for name, each in found.items()}
 
     plain = hashes()
     monkeypatch.setitem(REVISIONS, "cql", 7)

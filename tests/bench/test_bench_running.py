@@ -409,6 +409,8 @@ def test_the_trials_are_kept_with_what_they_came_to(tuned: Job) -> None:
     methods, swept = content["worlds"]["maze"], content["worlds"]["maze@actuators=3"]
     assert methods.keys() == swept.keys() == {"MERLION-CQL", "BC"}
     assert methods["BC"]["hash"] != swept["BC"]["hash"]
+    tried = read_cell_log(tuned.places.logs / "small_maze-medium-seed101" / "log").fingerprint
+    assert methods["BC"]["log"] == methods["MERLION-CQL"]["log"] == tried != swept["BC"]["log"]
     for name, entry in [*methods.items(), *swept.items()]:
         assert len(entry["trials"]) == 2
         for trial in entry["trials"]:
