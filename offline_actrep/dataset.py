@@ -73,8 +73,8 @@ LOOK_EPISODES = 200
 CHECKSUMS = "checksums.json"
 """Beside the recipes: what their cards say of the logs' bits."""
 ROUNDED = (
-    "where networks play, another processor or library rounds otherwise and training takes another "
-    "way"
+    "other releases of the libraries, or another kind of processor, round or sort otherwise, and "
+    "from there on all goes another way"
 )
 """Why one recipe makes two logs."""
 ANOTHER_LOG = (

@@ -132,6 +132,22 @@ def test_the_same_recipe_gives_the_same_bits(made: Dataset, tmp_path: Path) -> N
     assert again.read_log().fingerprint == made.read_log().fingerprint
 
 
+def test_networks_play_where_sums_are_rounded_alike_and_scripted_players_here(
+    made: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere: list[str] = []
+    monkeypatch.setattr(
+        "offline_actrep.dataset.portably",
+        lambda work, on_stage, made: elsewhere.append(made.folder),
+    )
+    scripted = made.recipe.model_copy(update={"online": None, "parts": made.recipe.parts[2:]})
+    assert make_dataset(scripted, tmp_path, on_stage=quiet).is_made()
+    assert elsewhere == []
+    unmade = make_dataset(made.recipe, tmp_path / "other", on_stage=quiet)
+    assert elsewhere == [unmade.folder] and not unmade.is_made()
+    assert scripted.rounding == {} and "MKL_CBWR" in made.recipe.rounding["rounding"]
+
+
 def test_another_seed_gives_another_log_of_the_same_checkpoints(made: Dataset, place: Path) -> None:
     other = made.recipe.model_copy(update={"seed": 4, "name": "maze-other"})
     stages: list[str] = []
