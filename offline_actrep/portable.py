@@ -63,10 +63,15 @@ def portably(
         _hear(hearing, on_stage)
     except EOFError:
         process.join()
+        code = process.exitcode or 0
+        why = (
+            "most often because memory ran out: give it more"
+            if code < 0
+            else "what it said stands above; a script that makes logs needs a main guard: mend it"
+        )
         raise ChildProcessError(
-            f"the process that makes a log died (exit status {process.exitcode}), most often "
-            "because memory ran out: give it more and run the same command again; what is finished "
-            "is kept"
+            f"the process that makes a log died (exit status {code}), {why} and run the same "
+            "command again; what is finished is kept"
         ) from None
     finally:
         process.terminate()

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +81,21 @@ def test_what_it_raises_is_raised_here(kind: type[Exception]) -> None:
         portably(refuse, silent, kind)
 
 
-def test_its_death_is_told() -> None:
-    with pytest.raises(ChildProcessError, match=r"died \(exit status -9\).*run the same command"):
-        portably(die, silent)
+def leave(on_stage: OnStage) -> None:
+    del on_stage
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (die, r"died \(exit status -9\).*memory.*run the same command"),
+        (leave, r"died \(exit status 3\).*stands above.*main guard.*run the same command"),
+    ],
+)
+def test_its_death_is_told(work: Callable[[OnStage], None], said: str) -> None:
+    with pytest.raises(ChildProcessError, match=said):
+        portably(work, silent)
 
 
 @pytest.mark.parametrize(
