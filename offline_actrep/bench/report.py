@@ -7,6 +7,7 @@ import numpy as np
 
 from offline_actrep import plots
 from offline_actrep.bench import figures
+from offline_actrep.bench.data import cell_data, published_hash
 from offline_actrep.bench.findings import (
     Findings,
     Improvement,
@@ -15,7 +16,7 @@ from offline_actrep.bench.findings import (
     find,
 )
 from offline_actrep.bench.job import Job
-from offline_actrep.bench.plan import Cell, Sweep
+from offline_actrep.bench.plan import BenchRecipe, Cell, Sweep
 from offline_actrep.bench.rows import Row, read_rows
 from offline_actrep.bench.running import sorted_out, unjudged, wanted
 from offline_actrep.bench.scores import Scores
@@ -124,7 +125,19 @@ def _status(
             f"the best policy known: {', '.join(mixed)}. Run the bench to make those of the other "
             "logs anew."
         )
+    others = [cell.name for cell in scores.cells() if _of_another_log(scores.bench, cell, rows)]
+    if others:
+        parts.append(
+            f"Not of the log that its card speaks of now: {', '.join(others)}. The methods of each "
+            "met on a log of before; the bench makes these rows anew."
+        )
     return Section("What is here", "\n\n".join(parts))
+
+
+def _of_another_log(bench: BenchRecipe, cell: Cell, rows: Sequence[Row]) -> bool:
+    """Whether a card states the log of a cell and none of its rows is of that one."""
+    stated = published_hash(bench, cell_data(bench, cell))
+    return stated is not None and all(row.data_hash != stated for row in rows if row.cell == cell)
 
 
 def _ground(row: Row) -> tuple[object, ...]:

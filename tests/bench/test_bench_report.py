@@ -12,6 +12,7 @@ import pytest
 from invented import a_row, rows_of
 
 from offline_actrep.bench import figures, statistics
+from offline_actrep.bench.data import cell_data
 from offline_actrep.bench.draw import draw
 from offline_actrep.bench.job import Job, Only, Places, Told
 from offline_actrep.bench.plan import BenchRecipe, Cell, read_bench
@@ -19,7 +20,7 @@ from offline_actrep.bench.rows import Row, write_rows
 from offline_actrep.bench.running import wanted
 from offline_actrep.bench.tuning import Tuned
 from offline_actrep.core.estimate import Estimate
-from offline_actrep.files.artifact import read_json
+from offline_actrep.files.artifact import read_json, write_json
 
 SMALL = Path(__file__).parents[2] / "pipelines" / "bench_small.toml"
 SWEPT = Cell("maze", "medium", "actuators=3")
@@ -63,6 +64,19 @@ def test_everything_is_drawn(tmp_path: Path) -> None:
     text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
     assert "\n| MERLION-CQL " in text and "0.92 [0.91, 0.92]" in text
     assert "8 rows count; 0 that the bench asks for are not there; 0 are outdated" in text
+
+
+def test_rows_of_another_log_than_the_card_states_are_named(tmp_path: Path) -> None:
+    job, rows = given(tmp_path)
+    table = tmp_path / "headroom.json"
+    job = replace(job, bench=job.bench.model_copy(update={"headroom": str(table)}))
+    (name,) = {cell_data(job.bench, row.cell).base.name for row in rows}
+    for stated, others in (("of another", True), (rows[0].data_hash, False)):
+        write_json(table, {name: {"fingerprint": stated}})
+        draw(job)
+        text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
+        said = "Not of the log that its card speaks of now: maze-medium. The methods"
+        assert (said in text) == others
 
 
 def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
