@@ -9,9 +9,10 @@ after the data recipe of Gu et al. (2022, appendix A.4): checkpoints of sub-opti
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -42,8 +43,8 @@ from offline_actrep.core.progress import OnStep
 from offline_actrep.core.simulator import AbstractSimulator
 from offline_actrep.evaluate import evaluate
 from offline_actrep.files.artifact import (
-    DONE,
     digest,
+    is_made_from,
     is_whole,
     new_artifact,
     read_json,
@@ -82,8 +83,6 @@ ANOTHER_LOG = (
     "that one"
 )
 """Said of a made log whose fingerprint is not the stated one."""
-
-_Told = ParamSpec("_Told")
 
 
 class OnlineRecipe(Strict):
@@ -221,7 +220,7 @@ class Dataset:
         """Whether all of it is there, as the recipe says it now."""
         online = self.recipe.online
         trained = online is None or is_whole(self.checkpoints)
-        return trained and is_whole(self.log) and read_json(self.log / DONE)["key"] == self.key()
+        return trained and is_made_from(self.log, self.key())
 
     def policies(self) -> dict[str, AbstractPolicy]:
         """The checkpoints by name."""
@@ -248,25 +247,21 @@ def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -
     """
     made = Dataset(recipe, Path(out) / recipe.name)
     if not made.is_made():
-        rounding_alike(recipe, _make, on_stage, made)
+        rounding_alike(recipe, partial(_make, made), on_stage)
     return made
 
 
 def rounding_alike(
-    recipe: DatasetRecipe,
-    work: Callable[Concatenate[OnStage, _Told], None],
-    on_stage: OnStage,
-    *args: _Told.args,
-    **kwargs: _Told.kwargs,
+    recipe: DatasetRecipe, work: Callable[[OnStage], None], on_stage: OnStage
 ) -> None:
     """Does a work portably if networks of the recipe play in it, else here."""
     if recipe.online is None:
-        work(on_stage, *args, **kwargs)
+        work(on_stage)
     else:
-        portably(work, on_stage, *args, **kwargs)
+        portably(work, on_stage)
 
 
-def _make(on_stage: OnStage, made: Dataset) -> None:
+def _make(made: Dataset, on_stage: OnStage) -> None:
     recipe = made.recipe
     if recipe.online is not None and not is_whole(made.checkpoints):
         _train(made, recipe.online, on_stage(f"{recipe.name}: {recipe.online.learner}"))
@@ -358,7 +353,7 @@ def measure(made: Dataset, *, episodes: int, on_step: OnStep | None = None) -> d
     """
     folder = made.folder / "headroom"
     key = digest("headroom", made.key(), made.recipe.cloning_steps, episodes)
-    if is_whole(folder) and read_json(folder / DONE)["key"] == key:
+    if is_made_from(folder, key):
         return read_json(folder / "headroom.json")
     log, world = made.read_log(), made.recipe.world.make(min(episodes, 64))
     found = headroom(

@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Any, Concatenate, ParamSpec
 
 from offline_actrep.core.progress import OnStep
 
@@ -32,22 +31,15 @@ ENVIRONMENT: Mapping[str, str] = {
 
 OnStage = Callable[[str], OnStep]
 """Gives the progress of a stage its own bar."""
-_Told = ParamSpec("_Told")
 
 
-def portably(
-    work: Callable[Concatenate[OnStage, _Told], None],
-    on_stage: OnStage,
-    *args: _Told.args,
-    **kwargs: _Told.kwargs,
-) -> None:
+def portably(work: Callable[[OnStage], None], on_stage: OnStage) -> None:
     """Does a work that leaves files and no more, in a process that rounds alike everywhere.
 
     Args:
-        work: a function that another process can import; its first argument tells its progress.
+        work: told where to tell its progress. It goes to another process, so that it must be
+            picklable: a function of a module, or a `functools.partial` of one.
         on_stage: where that progress is told here.
-        args: what else it takes; as all that goes to another process, it must be picklable.
-        kwargs: the same by name.
 
     Raises:
         ChildProcessError: the process died, most often because memory ran out.
@@ -55,7 +47,7 @@ def portably(
     """
     context = multiprocessing.get_context("spawn")
     hearing, telling = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(telling, work, args, kwargs), daemon=True)
+    process = context.Process(target=_work, args=(telling, work), daemon=True)
     with _told_to_the_next_process(ENVIRONMENT):
         process.start()
     telling.close()
@@ -93,18 +85,13 @@ def _hear(hearing: Connection, on_stage: OnStage) -> None:
                 return
 
 
-def _work(
-    telling: Connection,
-    work: Callable[..., None],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> None:
+def _work(telling: Connection, work: Callable[[OnStage], None]) -> None:
     def on_stage(name: str) -> OnStep:
         telling.send(("stage", name))
         return lambda done, steps, losses: telling.send(("step", name, done, steps, dict(losses)))
 
     try:
-        work(on_stage, *args, **kwargs)
+        work(on_stage)
     except Exception as error:
         telling.send(("failed", error))
     else:

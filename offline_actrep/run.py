@@ -33,6 +33,7 @@ from offline_actrep.evaluate import estimate
 from offline_actrep.files.artifact import (
     DONE,
     digest,
+    is_made_from,
     is_whole,
     new_artifact,
     read_json,
@@ -351,7 +352,7 @@ def _stage(made: RepresentationRecipe | AnyLearner, seed: int) -> str:
 def prepare_log(layout: Layout, tell: OnEvent) -> None:
     """Reads, imports or plays the log, checks it, and keeps it in the canonical schema."""
     key = layout.log_key()
-    if is_whole(layout.log) and read_json(layout.log / DONE)["key"] == key:
+    if is_made_from(layout.log, key):
         tell(Event("log", 1, 1, "kept"))
         return
     tell(Event("log", 0, 1))

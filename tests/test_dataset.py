@@ -138,7 +138,7 @@ def test_networks_play_where_sums_are_rounded_alike_and_scripted_players_here(
     elsewhere: list[str] = []
     monkeypatch.setattr(
         "offline_actrep.dataset.portably",
-        lambda work, on_stage, made: elsewhere.append(made.folder),
+        lambda work, on_stage: elsewhere.append(work.args[0].folder),
     )
     scripted = made.recipe.model_copy(update={"online": None, "parts": made.recipe.parts[2:]})
     assert make_dataset(scripted, tmp_path, on_stage=quiet).is_made()

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,19 @@ def silent(name: str) -> OnStep:
     return lambda done, steps, losses: None
 
 
-def note_environment(on_stage: OnStage, file: Path) -> None:
+def note_environment(file: Path, on_stage: OnStage) -> None:
     del on_stage
     write_json(file, {"told": dict(os.environ), "threads": torch.get_num_threads()})
 
 
-def count(on_stage: OnStage, *, to: int) -> None:
+def count(to: int, on_stage: OnStage) -> None:
     on_step = on_stage("counting")
     for k in range(to):
         on_step(k + 1, to, {"left": float(to - k - 1)})
     on_stage("silence")
 
 
-def multiply(on_stage: OnStage, file: Path) -> None:
+def multiply(file: Path, on_stage: OnStage) -> None:
     """Sums long enough that the order in which they are added shows."""
     del on_stage
     generator = torch.Generator().manual_seed(0)
@@ -39,7 +40,7 @@ def multiply(on_stage: OnStage, file: Path) -> None:
     np.save(file, torch.tanh(rows @ columns).sum(0).numpy())
 
 
-def refuse(on_stage: OnStage, kind: type[Exception]) -> None:
+def refuse(kind: type[Exception], on_stage: OnStage) -> None:
     del on_stage
     raise kind("no such thing")
 
@@ -55,7 +56,7 @@ def test_it_is_told_how_to_round_and_its_parent_is_not(
     monkeypatch.setenv("MKL_CBWR", "AVX2")
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     before = dict(os.environ)
-    portably(note_environment, silent, tmp_path / "found.json")
+    portably(partial(note_environment, tmp_path / "found.json"), silent)
     found = read_json(tmp_path / "found.json")
     assert ENVIRONMENT.items() <= found["told"].items()
     assert found["threads"] == 1
@@ -70,7 +71,7 @@ def test_progress_is_told_stage_by_stage() -> None:
         stages.append(name)
         return lambda done, steps, losses: heard.append((name, done, steps, losses))
 
-    portably(count, on_stage, to=3)
+    portably(partial(count, 3), on_stage)
     assert stages == ["counting", "silence"]
     assert heard == [("counting", k + 1, 3, {"left": 2.0 - k}) for k in range(3)]
 
@@ -78,7 +79,7 @@ def test_progress_is_told_stage_by_stage() -> None:
 @pytest.mark.parametrize("kind", [ValueError, ImportError, FileNotFoundError])
 def test_what_it_raises_is_raised_here(kind: type[Exception]) -> None:
     with pytest.raises(kind, match="no such thing"):
-        portably(refuse, silent, kind)
+        portably(partial(refuse, kind), silent)
 
 
 def leave(on_stage: OnStage) -> None:
@@ -106,9 +107,9 @@ def test_its_death_is_told(work: Callable[[OnStage], None], said: str) -> None:
 def test_other_instructions_give_the_same_bits(
     other: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    portably(multiply, silent, tmp_path / "here.npy")
+    portably(partial(multiply, tmp_path / "here.npy"), silent)
     for name, value in other.items():
         monkeypatch.setenv(name, value)
-    portably(multiply, silent, tmp_path / "there.npy")
+    portably(partial(multiply, tmp_path / "there.npy"), silent)
     here, there = np.load(tmp_path / "here.npy"), np.load(tmp_path / "there.npy")
     np.testing.assert_array_equal(here.view(np.int32), there.view(np.int32))

@@ -8,6 +8,7 @@ catalogue.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,8 @@ from offline_actrep.dataset import (
 )
 from offline_actrep.evaluate import evaluate
 from offline_actrep.files.artifact import (
-    DONE,
     digest,
-    is_whole,
+    is_made_from,
     new_artifact,
     read_json,
     write_json,
@@ -115,14 +115,14 @@ def make_log(data: CellData, logs: Path, *, on_stage: OnStage) -> Path:
         return make_dataset(data.base.model_copy(update=changes), logs, on_stage=on_stage).log
     folder = logs / data.name / "log"
     key = digest("bench log", VERSION, data.facts() | data.base.rounding)
-    if is_whole(folder) and read_json(folder / DONE)["key"] == key:
+    if is_made_from(folder, key):
         return folder
     base = make_dataset(data.base, logs, on_stage=on_stage)
-    rounding_alike(data.base, _make_changed, on_stage, data, base, folder, key)
+    rounding_alike(data.base, partial(_make_changed, data, base, folder, key), on_stage)
     return folder
 
 
-def _make_changed(on_stage: OnStage, data: CellData, base: Dataset, folder: Path, key: str) -> None:
+def _make_changed(data: CellData, base: Dataset, folder: Path, key: str, on_stage: OnStage) -> None:
     del on_stage  # nothing here is long
     world = data.world.make(data.base.worlds)
     players = mixture(data.base, _players(base, world), world)
@@ -228,7 +228,7 @@ def _known(bench: BenchRecipe, data: CellData) -> dict[str, Any] | None:
 def _played(data: CellData, place: Path) -> dict[str, Any]:
     folder = place / "references"
     key = digest("references", VERSION, data.world.facts(), REFERENCE_EPISODES)
-    if is_whole(folder) and read_json(folder / DONE)["key"] == key:
+    if is_made_from(folder, key):
         return read_json(folder / "references.json")
     world = data.world.make(64)
     players = {"random": make_behaviour("uniform", world.action_set), "best": Expert(world)}

@@ -101,6 +101,11 @@ def is_whole(folder: Path) -> bool:
     return (folder / DONE).is_file()
 
 
+def is_made_from(folder: Path, key: str) -> bool:
+    """Whether the folder holds a finished artifact that says `key` of what it was made from."""
+    return is_whole(folder) and read_json(folder / DONE)["key"] == key
+
+
 def write_json(path: Path, content: object) -> None:
     """Whole or not at all; keys sorted, so that equal content is equal bytes."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
