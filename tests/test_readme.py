@@ -1,5 +1,6 @@
 """What the README promises is there: names, commands, files."""
 
+import json
 import re
 from pathlib import Path
 
@@ -86,3 +87,52 @@ def test_the_files_that_the_readme_links_exist() -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bpipelines/[\w.-]+\.toml", README))))
 def test_the_recipes_that_the_readme_names_exist(target: str) -> None:
     assert (ROOT / target).is_file()
+
+
+BENCH = ROOT / "pipelines" / "results" / "bench"
+WORLDS = {
+    "maze": "maze",
+    "multi-step maze": "multi_step_maze",
+    "recommender": "recommender",
+    "dialogue": "dialogue",
+}
+TABLE = re.compile(r"^(\| method \| maze \|.*)\n\|[-| ]+\|\n((?:\|.*\n)+)", re.MULTILINE)
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a line of a table, without the marks of what is bold or starred."""
+    return [re.sub(r"[*\\]", "", cell).strip() for cell in line.strip("|\n ").split("|")]
+
+
+def number(value: float) -> str:
+    """`.84`, `-.10`, `1.00`."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{round(value, 2) + 0.0:.2f}")
+
+
+def interval(found: dict[str, float] | None) -> str:
+    """`.84 [.20, 1.00]`, or a dash of what has not run."""
+    if found is None:
+        return "-"
+    return f"{number(found['value'])} [{number(found['low'])}, {number(found['high'])}]"
+
+
+def measured(method: str, column: str, tier: str) -> str:
+    """What the statistics say of a method in a world, or in all `together`."""
+    found = json.loads((BENCH / "statistics.json").read_text(encoding="utf-8"))
+    if column == "together":
+        return interval(found["together"][tier]["iqm"].get(method))
+    where = f"{WORLDS[column]}-{tier}"
+    if method == "behaviour (the log)":
+        return number(found["behaviour"][where]["value"])
+    return interval(found["iqm"][where].get(method.replace(", told", ", features")))
+
+
+@pytest.mark.parametrize("name", ["README.md", "pipelines/results/README.md"])
+def test_tables_of_methods_say_what_was_measured(name: str) -> None:
+    tables = TABLE.findall((ROOT / name).read_text(encoding="utf-8"))
+    assert len(tables) == 2, f"{name} has {len(tables)} tables of methods, one a tier was expected"
+    for tier, (head, body) in zip(["medium", "mixed"], tables, strict=True):
+        columns = cells(head)[1:]
+        for line in body.splitlines():
+            method, *said = cells(line)
+            assert said == [measured(method, column, tier) for column in columns], (tier, method)

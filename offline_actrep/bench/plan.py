@@ -76,8 +76,8 @@ class BenchWorld(Strict):
     methods: tuple[str, ...] | None = None
     """The methods that are run here; None for all."""
     trials_of: str = ""
-    """A world whose chosen trials are taken over, for one that differs from it in its budget; empty
-    for trials of its own."""
+    """A world whose chosen trials are taken over, for one that differs from it in its budget or its
+    features; empty for trials of its own."""
 
     @property
     def folder(self) -> str:
