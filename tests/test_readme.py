@@ -1,6 +1,5 @@
 """What the README promises is there: names, commands, files."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from typer.main import get_command
 
 import offline_actrep as oar
 from offline_actrep.cli import app
+from offline_actrep.files.artifact import read_json
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,13 +89,7 @@ def test_the_recipes_that_the_readme_names_exist(target: str) -> None:
     assert (ROOT / target).is_file()
 
 
-BENCH = ROOT / "pipelines" / "results" / "bench"
-WORLDS = {
-    "maze": "maze",
-    "multi-step maze": "multi_step_maze",
-    "recommender": "recommender",
-    "dialogue": "dialogue",
-}
+STATISTICS = read_json(ROOT / "pipelines" / "results" / "bench" / "statistics.json")
 TABLE = re.compile(r"^(\| method \| maze \|.*)\n\|[-| ]+\|\n((?:\|.*\n)+)", re.MULTILINE)
 
 
@@ -118,13 +112,13 @@ def interval(found: dict[str, float] | None) -> str:
 
 def measured(method: str, column: str, tier: str) -> str:
     """What the statistics say of a method in a world, or in all `together`."""
-    found = json.loads((BENCH / "statistics.json").read_text(encoding="utf-8"))
+    name = method.replace(", told", ", features")
     if column == "together":
-        return interval(found["together"][tier]["iqm"].get(method))
-    where = f"{WORLDS[column]}-{tier}"
+        return interval(STATISTICS["together"][tier]["iqm"].get(name))
+    where = f"{re.sub('[ -]', '_', column)}-{tier}"
     if method == "behaviour (the log)":
-        return number(found["behaviour"][where]["value"])
-    return interval(found["iqm"][where].get(method.replace(", told", ", features")))
+        return number(STATISTICS["behaviour"][where]["value"])
+    return interval(STATISTICS["iqm"][where].get(name))
 
 
 @pytest.mark.parametrize("name", ["README.md", "pipelines/results/README.md"])
