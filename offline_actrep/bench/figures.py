@@ -14,16 +14,21 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullLocator
 
 from offline_actrep import plots
 from offline_actrep.bench.selection import Selection
 from offline_actrep.bench.statistics import Profile
+from offline_actrep.bench.verdicts import FAILS, HOLDS, NOT_RUN, OPEN, Verdict
 from offline_actrep.core.estimate import Estimate
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHORT = "normalised return"
 SCORE = f"{SHORT} (0 random, 1 best known)"
+LETTER = 5.2
+"""Points that a letter of a label takes, at most, on average."""
+VERDICTS = {HOLDS: plots.PALETTE[2], OPEN: plots.PALE, FAILS: plots.PALETTE[1]}
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,58 @@ def against_truth(panels: Mapping[str, Selection], order: Sequence[str]) -> Figu
         keys.append(Line2D([], [], **grey, label="other methods"))
     plots.legend_below(figure, keys)
     return figure
+
+
+def claims(verdicts: Sequence[Verdict]) -> Figure:
+    """Claims and their methods as rows, logs and sweeps as columns: what the intervals say.
+
+    A cell has the verdict's colour, and counts the rivals that are told to be worse.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    _refuse_nothing(verdicts)
+    places = list(dict.fromkeys(each.where for each in verdicts))
+    rows = list(dict.fromkeys((each.claim, each.better) for each in verdicts))
+    said = {(each.claim, each.better, each.where): each for each in verdicts}
+    heads = list(dict.fromkeys(claim for claim, _ in rows))
+    lines = [line for head in heads for line in [(head, ""), *(r for r in rows if r[0] == head)]]
+    names = [plots.plain(better or claim) for claim, better in lines]
+    width = LETTER * max(len(better) for _, better in rows)
+    figure = plots.new_figure(
+        max(plots.WIDTH, width / 72 + 1.1 * len(places)), 1.2 + 0.26 * len(lines)
+    )
+    ax = figure.subplots()
+    ax.set(xlim=(-0.5, len(places) - 0.5), ylim=(len(lines) - 0.5, -0.5))
+    ax.spines[:].set_visible(False)
+    ax.xaxis.tick_top()
+    ax.set_xticks(range(len(places)), [plots.wrap(_spaced(place), 12) for place in places])
+    ax.set_yticks(range(len(lines)), names)
+    ax.tick_params(length=0, labelsize=9)
+    ax.tick_params(axis="y", pad=width)
+    for label, (_, better) in zip(ax.get_yticklabels(), lines, strict=True):
+        label.set(horizontalalignment="left", fontweight="normal" if better else "bold")
+    for row, key in enumerate(lines):
+        for column, place in enumerate(places):
+            if (each := said.get((*key, place))) is not None:
+                _draw_verdict(ax, column, row, each)
+    keys = [Patch(color=colour, label=verdict) for verdict, colour in VERDICTS.items()]
+    plots.legend_below(figure, keys)
+    return figure
+
+
+def _draw_verdict(ax: Axes, column: int, row: int, each: Verdict) -> None:
+    ax.add_patch(
+        Rectangle((column - 0.47, row - 0.43), 0.94, 0.86, color=VERDICTS[each.verdict], lw=0)
+    )
+    worse = sum(verdict == HOLDS for verdict in each.against.values())
+    text = f"{worse} of {len(each.against)}" if each.against else NOT_RUN
+    colour = plots.INK if each.verdict == OPEN else "white"
+    ax.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ").replace("-", " ")
 
 
 def _lines(

@@ -51,7 +51,7 @@ def draw(job: Job) -> Path:
     sections = [
         _status(scores, job.only.words, missing, outdated),
         _headline(scores, found, places.publish),
-        _verdicts(found),
+        _verdicts(found, places.publish),
         _sweeps(scores, found, places.publish),
         _curves(scores, found, places.publish),
         _cost(scores, found, places.publish),
@@ -206,7 +206,9 @@ def _better(found: Improvement | None) -> str:
     return "-" if found is None else f"{short(found.found)}, {len(found.logs)} logs"
 
 
-def _verdicts(found: Findings) -> Section:
+def _verdicts(found: Findings, folder: Path) -> Section:
+    if not found.verdicts:
+        return Section("Claims", "")
     rows = [
         [each.claim, each.where, each.better, each.verdict, each.why] for each in found.verdicts
     ]
@@ -218,7 +220,9 @@ def _verdicts(found: Findings) -> Section:
         "of these intervals lies below 0. Else the intervals cannot tell."
     )
     table = Table(("claim", "where", "method", "verdict", "why"), rows)
-    return Section("Claims", rule, [table]) if rows else Section("Claims", "")
+    file = plots.save(figures.claims(found.verdicts), folder / "claims.png")
+    caption = "What the intervals say of each claim, and of how many of the rivals named in it."
+    return Section("Claims", rule, [table], [FigureFile(file, caption)])
 
 
 def _sweeps(scores: Scores, found: Findings, folder: Path) -> Section:

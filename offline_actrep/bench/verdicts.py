@@ -13,6 +13,7 @@ from offline_actrep.bench.plan import Claim
 from offline_actrep.core.estimate import Estimate
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
+NOT_RUN = "not run"
 TWO = 2
 """Runs whose interval decides nothing: its ends are hardly more than the runs themselves."""
 
@@ -27,6 +28,7 @@ class Verdict:
         better: the method that is claimed to be better.
         verdict: `HOLDS`, `FAILS` or `OPEN`.
         why: the numbers that decide it, in words.
+        against: the verdict of each rival, or `NOT_RUN`; empty where the better method lacks.
     """
 
     claim: str
@@ -34,6 +36,7 @@ class Verdict:
     better: str
     verdict: str
     why: str
+    against: Mapping[str, str]
 
 
 def above(one: Estimate, other: Estimate) -> str:
@@ -62,17 +65,20 @@ def on_a_log(
     absent = [rival for rival in claim.than if rival not in asked]
     for better in filter(asked.__contains__, claim.better if rivals else ()):
         if better not in found:
-            said.append(Verdict(claim.text, where, better, OPEN, f"{better} was not run"))
+            said.append(Verdict(claim.text, where, better, OPEN, f"{better} was not run", {}))
             continue
-        against = {rival: above(found[better], found[rival]) for rival in rivals if rival in found}
-        missing = [rival for rival in rivals if rival not in found]
+        against = {
+            rival: above(found[better], found[rival]) if rival in found else NOT_RUN
+            for rival in rivals
+        }
         parts = [f"{better} {short(found[better])}"]
         for verdict, words in _COMPARED.items():
             named = [f"{r} ({short(found[r])})" for r in against if against[r] == verdict]
             parts += [f"{words} {', '.join(named)}"] if named else []
-        parts += _left_out(missing, absent)
-        together = _together(against, missing)
-        said.append(Verdict(claim.text, where, better, together, "; ".join(parts)))
+        parts += _left_out(against, absent)
+        said.append(
+            Verdict(claim.text, where, better, _together(against), "; ".join(parts), against)
+        )
     return said
 
 
@@ -92,22 +98,23 @@ def on_a_sweep(
     for better in claim.better:
         if better not in declines:
             absent = f"{better} was not run at every value"
-            said.append(Verdict(claim.text, where, better, OPEN, absent))
+            said.append(Verdict(claim.text, where, better, OPEN, absent, {}))
             continue
-        against, parts = dict[str, str](), [f"{better} loses {short(declines[better])}"]
+        against = dict.fromkeys(claim.than, NOT_RUN)
+        parts = [f"{better} loses {short(declines[better])}"]
         for rival in claim.than:
             if (rival, better) in gaps:
                 falls = above(declines[rival], _NOTHING)
                 less = above(gaps[rival, better], _NOTHING)
-                against[rival] = _together({"falls": falls, "less": less}, [])
+                against[rival] = _together({"falls": falls, "less": less})
                 parts.append(
                     f"{rival} {_FALLS[falls]} ({short(declines[rival])}), {_LOSES[less]} "
                     f"{better} (by {short(gaps[rival, better])})"
                 )
-        missing = [rival for rival in claim.than if rival not in against]
-        parts += _left_out(missing, [])
-        together = _together(against, missing)
-        said.append(Verdict(claim.text, where, better, together, "; ".join(parts)))
+        parts += _left_out(against, [])
+        said.append(
+            Verdict(claim.text, where, better, _together(against), "; ".join(parts), against)
+        )
     return said
 
 
@@ -117,14 +124,15 @@ def short(found: Estimate) -> str:
     return f"{found.value:.2f}{ends}{' of two runs' if found.n == TWO else ''}"
 
 
-def _together(against: Mapping[str, str], missing: Sequence[str]) -> str:
+def _together(against: Mapping[str, str]) -> str:
     if FAILS in against.values():
         return FAILS
-    return HOLDS if against and not missing and set(against.values()) == {HOLDS} else OPEN
+    return HOLDS if set(against.values()) == {HOLDS} else OPEN
 
 
-def _left_out(missing: Sequence[str], absent: Sequence[str]) -> list[str]:
-    named = {"not run": missing, "not asked here": absent}
+def _left_out(against: Mapping[str, str], absent: Sequence[str]) -> list[str]:
+    missing = [rival for rival, verdict in against.items() if verdict == NOT_RUN]
+    named = {NOT_RUN: missing, "not asked here": absent}
     return [f"{why}: {', '.join(rivals)}" for why, rivals in named.items() if rivals]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from invented import a_row, rows_of
+from matplotlib.colors import to_hex
 
 from offline_actrep.bench import figures, statistics
 from offline_actrep.bench.data import cell_data
@@ -19,6 +20,7 @@ from offline_actrep.bench.plan import BenchRecipe, Cell, read_bench
 from offline_actrep.bench.rows import Row, write_rows
 from offline_actrep.bench.running import wanted
 from offline_actrep.bench.tuning import Tuned
+from offline_actrep.bench.verdicts import FAILS, HOLDS, NOT_RUN, OPEN, Verdict
 from offline_actrep.core.estimate import Estimate
 from offline_actrep.files.artifact import read_json, write_json
 
@@ -59,7 +61,7 @@ def test_everything_is_drawn(tmp_path: Path) -> None:
     assert there == {
         "rows.parquet", "bench.md", "statistics.json", "returns-medium.png",
         "profiles-medium.png", "actions.png", "curves-medium.png", "cost-medium.png",
-        "penalty-medium.png", "fqe-medium.png",
+        "penalty-medium.png", "fqe-medium.png", "claims.png",
     }  # fmt: skip
     text = (job.places.publish / "bench.md").read_text(encoding="utf-8")
     assert "\n| MERLION-CQL " in text and "0.92 [0.91, 0.92]" in text
@@ -238,6 +240,27 @@ def test_seconds_can_be_read_off(low: float, high: float) -> None:
     assert axis.get_major_formatter()(shown[0]) == f"{shown[0]:g}"
 
 
+def test_claims_are_a_cell_a_method_and_log() -> None:
+    figure = figures.claims(
+        [
+            Verdict("best", "a-medium", "one", HOLDS, "", {"x": HOLDS, "y": HOLDS}),
+            Verdict("best", "b-medium", "one", FAILS, "", {"x": FAILS, "y": HOLDS}),
+            Verdict("best", "a-medium", "two", OPEN, "", {}),
+            Verdict("falls", "a, videos", "one", OPEN, "", {"x": NOT_RUN}),
+        ]
+    )
+    (ax,) = figure.axes
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["best", "one", "two", "falls", "one"]
+    cells = {tuple(map(round, each.get_position())): each.get_text() for each in ax.texts}
+    assert cells == {(0, 1): "2 of 2", (1, 1): "1 of 2", (0, 2): "not run", (2, 4): "0 of 1"}
+    colours = [to_hex(patch.get_facecolor()).upper() for patch in ax.patches]
+    drawn = [figures.VERDICTS[each] for each in (HOLDS, FAILS, OPEN, OPEN)]
+    assert colours == [colour.upper() for colour in drawn]
+
+
 def test_nothing_is_not_drawn() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         figures.costs({}, [])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        figures.claims([])

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from offline_actrep.bench.plan import Claim
-from offline_actrep.bench.verdicts import FAILS, HOLDS, OPEN, above, on_a_log, on_a_sweep, short
+from offline_actrep.bench.verdicts import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    OPEN,
+    above,
+    on_a_log,
+    on_a_sweep,
+    short,
+)
 from offline_actrep.core.estimate import Estimate
 
 CLAIM = Claim(text="it is best", better=("ours",), than=("a", "b"), tier="medium")
@@ -37,17 +46,20 @@ def test_above(one: Estimate, other: Estimate, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rivals", "verdict", "why"),
+    ("rivals", "verdict", "why", "against"),
     [
-        ({"a": BELOW, "b": BELOW}, HOLDS, "above a"),
-        ({"a": BELOW, "b": NEAR}, OPEN, "not told from b"),
-        ({"a": OVER, "b": NEAR}, FAILS, "below a"),
-        ({"a": BELOW}, OPEN, "not run: b"),
+        ({"a": BELOW, "b": BELOW}, HOLDS, "above a", [HOLDS, HOLDS]),
+        ({"a": BELOW, "b": NEAR}, OPEN, "not told from b", [HOLDS, OPEN]),
+        ({"a": OVER, "b": NEAR}, FAILS, "below a", [FAILS, OPEN]),
+        ({"a": BELOW}, OPEN, "not run: b", [HOLDS, NOT_RUN]),
     ],
 )
-def test_a_claim_on_a_log(rivals: dict[str, Estimate], verdict: str, why: str) -> None:
+def test_a_claim_on_a_log(
+    rivals: dict[str, Estimate], verdict: str, why: str, against: list[str]
+) -> None:
     (said,) = on_a_log(CLAIM, "maze-medium", {"ours": OURS} | rivals, ("ours", "a", "b"))
     assert said.verdict == verdict and why in said.why
+    assert said.against == dict(zip("ab", against, strict=True))
     assert (said.where, said.better) == ("maze-medium", "ours")
 
 
@@ -67,7 +79,7 @@ def test_what_the_bench_does_not_run_there_is_no_rival() -> None:
 
 def test_a_method_that_was_not_run_leaves_it_open() -> None:
     (said,) = on_a_log(CLAIM, "w", {"a": BELOW}, ("ours", "a", "b"))
-    assert said.verdict == OPEN and said.why == "ours was not run"
+    assert said.verdict == OPEN and said.why == "ours was not run" and not said.against
 
 
 FALLING = Claim(text="they fall", better=("ours",), than=("a",), falls_less=True)
@@ -91,6 +103,7 @@ def test_a_claim_on_a_sweep(
     assert said.verdict == verdict
     ends = f"a {falls} ({short(fall)}), {loses} ours (by {short(gap)})"
     assert said.why == f"ours loses {short(declines['ours'])}; {ends}"
+    assert said.against == {"a": verdict}
 
 
 def test_a_sweep_without_the_better_one_says_that_it_is_the_one_that_lacks() -> None:
@@ -101,3 +114,4 @@ def test_a_sweep_without_the_better_one_says_that_it_is_the_one_that_lacks() -> 
 def test_a_sweep_without_the_rival_leaves_it_open() -> None:
     (said,) = on_a_sweep(FALLING, "maze, actuators", {"ours": at(0.0, 0.01)}, {})
     assert said.verdict == OPEN and "not run: a" in said.why
+    assert said.against == {"a": NOT_RUN}
