@@ -220,17 +220,18 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
 
     A cell has the verdict's colour, and counts the rivals that are told to be worse.
 
+    Args:
+        verdicts: claim by claim.
+
     Raises:
         ValueError: there is nothing to draw.
     """
     _refuse_nothing(verdicts)
     places = list(dict.fromkeys(each.where for each in verdicts))
-    rows = list(dict.fromkeys((each.claim, each.better) for each in verdicts))
-    said = {(each.claim, each.better, each.where): each for each in verdicts}
-    heads = list(dict.fromkeys(claim for claim, _ in rows))
-    lines = [line for head in heads for line in [(head, ""), *(r for r in rows if r[0] == head)]]
+    headed = (line for v in verdicts for line in ((v.claim, ""), (v.claim, v.better)))
+    lines = list(dict.fromkeys(headed))
     names = [plots.plain(better or claim) for claim, better in lines]
-    width = LETTER * max(len(better) for _, better in rows)
+    width = LETTER * max(len(better) for _, better in lines)
     figure = plots.new_figure(
         max(plots.WIDTH, width / 72 + 1.1 * len(places)), 1.2 + 0.26 * len(lines)
     )
@@ -238,16 +239,15 @@ def claims(verdicts: Sequence[Verdict]) -> Figure:
     ax.set(xlim=(-0.5, len(places) - 0.5), ylim=(len(lines) - 0.5, -0.5))
     ax.spines[:].set_visible(False)
     ax.xaxis.tick_top()
-    ax.set_xticks(range(len(places)), [plots.wrap(_spaced(place), 12) for place in places])
+    ax.set_xticks(range(len(places)), [plots.wrap(place.replace("_", " "), 12) for place in places])
     ax.set_yticks(range(len(lines)), names)
     ax.tick_params(length=0, labelsize=9)
     ax.tick_params(axis="y", pad=width)
     for label, (_, better) in zip(ax.get_yticklabels(), lines, strict=True):
         label.set(horizontalalignment="left", fontweight="normal" if better else "bold")
-    for row, key in enumerate(lines):
-        for column, place in enumerate(places):
-            if (each := said.get((*key, place))) is not None:
-                _draw_verdict(ax, column, row, each)
+    for each in verdicts:
+        row = lines.index((each.claim, each.better))
+        _draw_verdict(ax, places.index(each.where), row, each)
     keys = [Patch(color=colour, label=verdict) for verdict, colour in VERDICTS.items()]
     plots.legend_below(figure, keys)
     return figure
@@ -261,10 +261,6 @@ def _draw_verdict(ax: Axes, column: int, row: int, each: Verdict) -> None:
     text = f"{worse} of {len(each.against)}" if each.against else NOT_RUN
     colour = plots.INK if each.verdict == OPEN else "white"
     ax.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ").replace("-", " ")
 
 
 def _lines(

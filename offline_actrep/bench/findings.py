@@ -120,7 +120,7 @@ class Findings:
             "behaviour": {cell.name: _finite(each) for cell, each in self.behaviour.items()},
             "together": {tier: each.as_dict() for tier, each in self.together.items()},
             "declines": {sweep: each.as_dict() for sweep, each in self.declines.items()},
-            "verdicts": [vars(each) for each in self.verdicts],
+            "verdicts": [vars(each) | {"verdict": each.verdict} for each in self.verdicts],
         }
 
 

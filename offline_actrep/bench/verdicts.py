@@ -26,7 +26,6 @@ class Verdict:
         claim: its words.
         where: the log, or the sweep.
         better: the method that is claimed to be better.
-        verdict: `HOLDS`, `FAILS` or `OPEN`.
         why: the numbers that decide it, in words.
         against: the verdict of each rival, or `NOT_RUN`; empty where the better method lacks.
     """
@@ -34,9 +33,13 @@ class Verdict:
     claim: str
     where: str
     better: str
-    verdict: str
     why: str
     against: Mapping[str, str]
+
+    @property
+    def verdict(self) -> str:
+        """`FAILS` if it does so for one rival, `HOLDS` if all are told to be worse, else `OPEN`."""
+        return _together(self.against)
 
 
 def above(one: Estimate, other: Estimate) -> str:
@@ -65,7 +68,7 @@ def on_a_log(
     absent = [rival for rival in claim.than if rival not in asked]
     for better in filter(asked.__contains__, claim.better if rivals else ()):
         if better not in found:
-            said.append(Verdict(claim.text, where, better, OPEN, f"{better} was not run", {}))
+            said.append(Verdict(claim.text, where, better, f"{better} was not run", {}))
             continue
         against = {
             rival: above(found[better], found[rival]) if rival in found else NOT_RUN
@@ -76,9 +79,7 @@ def on_a_log(
             named = [f"{r} ({short(found[r])})" for r in against if against[r] == verdict]
             parts += [f"{words} {', '.join(named)}"] if named else []
         parts += _left_out(against, absent)
-        said.append(
-            Verdict(claim.text, where, better, _together(against), "; ".join(parts), against)
-        )
+        said.append(Verdict(claim.text, where, better, "; ".join(parts), against))
     return said
 
 
@@ -98,7 +99,7 @@ def on_a_sweep(
     for better in claim.better:
         if better not in declines:
             absent = f"{better} was not run at every value"
-            said.append(Verdict(claim.text, where, better, OPEN, absent, {}))
+            said.append(Verdict(claim.text, where, better, absent, {}))
             continue
         against = dict.fromkeys(claim.than, NOT_RUN)
         parts = [f"{better} loses {short(declines[better])}"]
@@ -112,9 +113,7 @@ def on_a_sweep(
                     f"{better} (by {short(gaps[rival, better])})"
                 )
         parts += _left_out(against, [])
-        said.append(
-            Verdict(claim.text, where, better, _together(against), "; ".join(parts), against)
-        )
+        said.append(Verdict(claim.text, where, better, "; ".join(parts), against))
     return said
 
 

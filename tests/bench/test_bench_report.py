@@ -243,10 +243,10 @@ def test_seconds_can_be_read_off(low: float, high: float) -> None:
 def test_claims_are_a_cell_a_method_and_log() -> None:
     figure = figures.claims(
         [
-            Verdict("best", "a-medium", "one", HOLDS, "", {"x": HOLDS, "y": HOLDS}),
-            Verdict("best", "b-medium", "one", FAILS, "", {"x": FAILS, "y": HOLDS}),
-            Verdict("best", "a-medium", "two", OPEN, "", {}),
-            Verdict("falls", "a, videos", "one", OPEN, "", {"x": NOT_RUN}),
+            Verdict("best", "a-medium", "one", "", {"x": HOLDS, "y": HOLDS}),
+            Verdict("best", "b-medium", "one", "", {"x": FAILS, "y": HOLDS}),
+            Verdict("best", "a-medium", "two", "", {}),
+            Verdict("falls", "a, videos", "one", "", {"x": NOT_RUN}),
         ]
     )
     (ax,) = figure.axes
