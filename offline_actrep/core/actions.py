@@ -4,13 +4,16 @@ A log's action ids may have holes or be strings. Everything inside the package s
 indices; ids appear only at the borders. `AllowedActions` says which actions each row could choose.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from offline_actrep.core.mapped import take, take_runs
+from offline_actrep.core.mapped import take, take_runs, whole_blocks
+
+_INDICES_AT_ONCE = 1 << 20
+"""Allowed actions that are looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,17 +205,24 @@ class AllowedActions:
 
     def within(self, n_actions: int) -> Bool[np.ndarray, " N"]:
         """Whether all of a row's indices are of 0..n_actions-1."""
-        outside = np.flatnonzero((self.indices < 0) | (self.indices >= n_actions))
         kept = np.ones(len(self), bool)
-        kept[np.searchsorted(self.offsets, outside, side="right") - 1] = False
+        for rows, part in self._parts():
+            outside = np.flatnonzero((part.indices < 0) | (part.indices >= n_actions))
+            kept[rows.start + np.searchsorted(part.offsets, outside, side="right") - 1] = False
         return kept
 
     def holds(self, actions: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
         """Whether each row allows the action named for it."""
-        row = np.repeat(np.arange(len(self)), self.counts)
         held = np.zeros(len(self), bool)
-        held[row[self.indices == actions[row]]] = True
+        for rows, part in self._parts():
+            row = np.repeat(np.arange(rows.start, rows.stop), part.counts)
+            held[row[part.indices == actions[row]]] = True
         return held
+
+    def _parts(self) -> "Iterator[tuple[slice, AllowedActions]]":
+        """All rows in order, some at a time: what is made of all at once is larger than they."""
+        for rows in whole_blocks(self.offsets, _INDICES_AT_ONCE):
+            yield rows, self.between(rows.start, rows.stop)
 
 
 def refuse_empty(some: Bool[np.ndarray, " N"]) -> None:

@@ -246,8 +246,8 @@ def action_faults(columns: Columns, action_set: ActionSet) -> Iterator[Fault]:
     offsets, allowed_ids = columns.allowed
     name = label(columns.labels["allowed_actions"])
     allowed, known = allowed_ids.encode(action_set)
-    rows = np.repeat(np.arange(len(actions)), np.diff(offsets))
     if not known.all():
+        rows = np.repeat(np.arange(len(actions)), np.diff(offsets))
         found = f"action {allowed_ids.show(int(np.flatnonzero(~known)[0]))}"
         yield Fault("allowed_unknown", name, np.unique(rows[~known]), expected, found, mend)
     lacking = ~AllowedActions(offsets, allowed).holds(actions)

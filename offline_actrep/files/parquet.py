@@ -25,6 +25,7 @@ from offline_actrep.files.checks import (
     vector_faults,
 )
 from offline_actrep.files.columns import (
+    Columns,
     logged_actions,
     to_array,
     to_columns,
@@ -130,17 +131,23 @@ def read_log(
         ValueError: the first rule broken; says file, column, row within the file (from 0), what
             was expected, what there is, how to mend it.
     """
-    wanted = {field: names for field, names in columns if names is not None}
-    may_lack = frozenset(
-        field for field in OPTIONAL if getattr(columns, field) == getattr(CANONICAL, field)
-    )
-    table, labels, origin = read_table(list_files(sources), wanted, may_lack)
-    refuse(value_faults(table, labels), origin)
-    parsed = to_columns(table, labels, origin.files[0])
+    parsed, origin = _read_columns(list_files(sources), columns)
+    pa.default_memory_pool().release_unused()  # it would keep what the table took
     refuse(row_faults(parsed), origin)
     actions = logged_actions(parsed) if action_table is None else read_action_table(action_table)
     refuse(action_faults(parsed, actions), origin)
     return to_log(parsed, actions)
+
+
+def _read_columns(files: list[Path], columns: ColumnMapping) -> tuple[Columns, Origin]:
+    """Free of value faults, and where the rows come from; the table itself is let go."""
+    wanted = {field: names for field, names in columns if names is not None}
+    may_lack = frozenset(
+        field for field in OPTIONAL if getattr(columns, field) == getattr(CANONICAL, field)
+    )
+    table, labels, origin = read_table(files, wanted, may_lack)
+    refuse(value_faults(table, labels), origin)
+    return to_columns(table, labels, origin.files[0]), origin
 
 
 def read_points(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline_actrep.core import actions
 from offline_actrep.core.actions import ActionSet, AllowedActions, refuse_empty
 
 HOLES = ActionSet(np.array([40, 7, 1000]))
@@ -123,6 +124,20 @@ def test_a_row_that_allows_nothing_is_named() -> None:
 def test_holds_looks_into_its_own_row_only() -> None:
     assert ALLOWED.holds(np.array([3, 3, 1])).tolist() == [True, False, False]
     assert ALLOWED.holds(np.array([0, 0, 0])).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 1000])
+def test_sets_looked_at_some_at_a_time_are_those_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    mask = np.random.default_rng(0).random((30, 6)) < 0.4
+    mask[[0, 7, 8, 29]] = False
+    allowed, taken = AllowedActions.of_mask(mask), np.arange(30) % 6
+    monkeypatch.setattr(actions, "_INDICES_AT_ONCE", at_once)
+    np.testing.assert_array_equal(allowed.holds(taken), mask[np.arange(30), taken])
+    np.testing.assert_array_equal(allowed.within(5), ~mask[:, 5])
+    below = AllowedActions(allowed.offsets, allowed.indices - 1)
+    np.testing.assert_array_equal(below.within(6), ~mask[:, 0])
 
 
 def test_take_names_rows_in_any_order_and_twice() -> None:
