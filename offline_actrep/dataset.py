@@ -238,8 +238,8 @@ class Dataset:
 def make_dataset(recipe: DatasetRecipe, out: str | Path, *, on_stage: OnStage) -> Dataset:
     """Trains what must be trained, plays, and keeps the log; finished stages are skipped.
 
-    Networks learn and play in a process of their own that rounds alike on every processor
-    (`offline_actrep.portable`).
+    Networks learn and play in a process of their own that rounds alike on all processors
+    of one maker (`offline_actrep.portable`).
 
     Raises:
         ImportError: the recipe trains online and stable-baselines3 is not installed.

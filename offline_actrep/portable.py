@@ -1,14 +1,15 @@
-"""A process that rounds alike on every x86-64 processor since 2013.
+"""A process that rounds alike whatever instructions a processor knows beyond AVX2.
 
 Where networks play, a sum that is rounded otherwise in its last bit moves an action sooner or
 later, and from there on the log is another one. MKL adds up in another order on processors of
 another maker or with other instructions, torch, numpy and OpenBLAS in wider or narrower pieces, and
 all of them on as many threads as there are cores. None of that can be changed once they compute, so
 logs are made in a process of their own, which is told before it starts. MKL's own word for it is
-conditional numerical reproducibility; the path that is the same for all makers is `COMPATIBLE`.
+conditional numerical reproducibility; the path that it takes for all makers is `COMPATIBLE`.
 
-Another release of these libraries, or a processor that MKL does not know (ARM), may still round
-otherwise.
+Intel's processors came out alike with AVX-512 and without; an AMD EPYC did not come out as they did,
+for a reason that was not found. Another release of these libraries, or a processor that MKL does not
+know (ARM), may round otherwise too. A log's fingerprint tells one from another.
 """
 
 import multiprocessing
@@ -34,7 +35,7 @@ OnStage = Callable[[str], OnStep]
 
 
 def portably(work: Callable[[OnStage], None], on_stage: OnStage) -> None:
-    """Does a work that leaves files and no more, in a process that rounds alike everywhere.
+    """Does a work that leaves files and no more, in a process that rounds alike.
 
     Args:
         work: told where to tell its progress. It goes to another process, so that it must be
