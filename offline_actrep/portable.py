@@ -7,9 +7,9 @@ all of them on as many threads as there are cores. None of that can be changed o
 logs are made in a process of their own, which is told before it starts. MKL's own word for it is
 conditional numerical reproducibility; the path that it takes for all makers is `COMPATIBLE`.
 
-Intel's processors came out alike with AVX-512 and without; an AMD EPYC did not come out as they did,
-for a reason that was not found. Another release of these libraries, or a processor that MKL does not
-know (ARM), may round otherwise too. A log's fingerprint tells one from another.
+Intel's processors came out alike with AVX-512 and without; an AMD EPYC did not come out as they
+did, for a reason that was not found. Another release of these libraries, or a processor that MKL
+does not know (ARM), may round otherwise too. A log's fingerprint tells one from another.
 """
 
 import multiprocessing
